@@ -1,0 +1,181 @@
+"""The command line: `python -m iwae_core train ...` and `python -m iwae_core evaluate DIR ...`."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from iwae_core import checkpoint
+from iwae_core.bounds import nested_grid
+from iwae_core.datasets import DataError
+from iwae_core.engines.runner import CHECKPOINT, LOG, SPEC, run
+from iwae_core.estimators import ESTIMATORS
+from iwae_core.evaluate import Curves, bound_curves
+from iwae_core.events import Failed
+from iwae_core.history import History, estimate
+from iwae_core.spec import ExperimentSpec, RunSpec, SpecError, limits
+from iwae_core.train import Experiment, load_models, prepare_process
+
+
+class UsageError(Exception):
+    """Arguments that cannot be used; told in one line, exit code 2."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports a bad argument in one line, without the usage text."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing, so every bad argument takes the same way out."""
+        raise UsageError(message)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    try:
+        options = parser().parse_args(arguments)
+        prepare_process()
+        result: int = options.command(options)
+        return result
+    except (UsageError, SpecError) as error:
+        print(f"iwae_core: {error}", file=sys.stderr)
+        return 2
+    except (checkpoint.CheckpointError, DataError) as error:
+        print(f"iwae_core: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def parser() -> Parser:
+    """The commands and their options, with defaults and limits from the specification."""
+    root = Parser(prog="python -m iwae_core", description="Train and compare multi-sample variational bounds.")
+    commands = root.add_subparsers(required=True, metavar="train | evaluate")
+
+    train = commands.add_parser("train", help="train one or more estimators in lockstep")
+    train.add_argument("--estimator", default="vae,iwae", help=f"comma list of {', '.join(ESTIMATORS)}")
+    train.add_argument("--k", default="50", help="training k: one for all, or a comma list, one for each estimator")
+    for name, limit in limits(ExperimentSpec).items():
+        default = getattr(ExperimentSpec(), name)
+        text = f"{limit.label}, {limit.minimum:,g} to {limit.maximum:,g} (default {default:g})"
+        train.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, help=text)
+    train.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for log and weights")
+    train.set_defaults(command=train_command)
+
+    evaluate = commands.add_parser("evaluate", help="bounds of a trained experiment on test images")
+    evaluate.add_argument("directory", type=Path, metavar="DIR", help="a folder written by train")
+    evaluate.add_argument("--k", type=int, default=5000, help="samples for each image (default 5000)")
+    evaluate.add_argument("--limit", type=int, default=10_000, help="number of test images (default all 10,000)")
+    evaluate.set_defaults(command=evaluate_command)
+
+    for command in (train, evaluate):
+        command.add_argument("--json", action="store_true", help="print one JSON object and no progress bar")
+    return root
+
+
+def train_command(options: argparse.Namespace) -> int:
+    """Train the experiment the options describe into a new folder."""
+    spec = ExperimentSpec(
+        runs=_runs(options.estimator, options.k), **{name: getattr(options, name) for name in limits(ExperimentSpec)}
+    )
+    folder: Path = options.out
+    if (folder / LOG).exists():
+        raise UsageError(f"argument --out: {folder} already holds a run; give a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / SPEC).write_text(spec.to_json())
+    history = History()
+    for record in run(spec, folder):
+        history.extend([record])
+        _show_progress("step", history.step, spec.steps, options.json)
+    if isinstance(history.outcome, Failed):
+        print(f"iwae_core: {history.outcome.message}", file=sys.stderr)
+        return 1
+    print(json.dumps(_training_summary(history, spec)) if options.json else f"\nlog and weights are in {folder}")
+    return 0
+
+
+def evaluate_command(options: argparse.Namespace) -> int:
+    """Evaluate every run of a folder on the same test images, binarisation and noise."""
+    _check_range("--k", options.k, limits(ExperimentSpec)["eval_k"].maximum)
+    spec, models = load_models(checkpoint.load(options.directory / CHECKPOINT))
+    _check_range("--limit", options.limit, 10_000, minimum=2)
+    x = Experiment(spec).data.held_out(spec.seed, options.limit)
+    ks = nested_grid(options.k)
+    runs = []
+    for run_spec, model in zip(spec.runs, models, strict=True):
+        curves = bound_curves(model, x, ks, spec.seed, lambda done: _show_progress("image", done, len(x), options.json))
+        runs.append(_run_summary(run_spec, ks, curves))
+    result = {"runs": runs, "images": len(x), "samples": options.k}
+    print(json.dumps(result) if options.json else "\n" + "\n".join(_table(result)))
+    return 0
+
+
+def _runs(estimators: str, ks: str) -> tuple[RunSpec, ...]:
+    names = estimators.split(",")
+    try:
+        numbers = [int(k) for k in ks.split(",")]
+    except ValueError:
+        raise UsageError(f"argument --k: expected whole numbers separated by commas; got {ks!r}") from None
+    if len(numbers) not in (1, len(names)):
+        raise UsageError(f"argument --k: give one value, or one for each of the {len(names)} estimators; got {ks!r}")
+    numbers *= len(names) // len(numbers)
+    return tuple(RunSpec(name, k) for name, k in zip(names, numbers, strict=True))
+
+
+def _check_range(option: str, value: int, maximum: float, minimum: int = 1) -> None:
+    if not minimum <= value <= maximum:
+        raise UsageError(f"argument {option}: must be a whole number from {minimum} to {maximum:,g}; got {value}")
+
+
+def _training_summary(history: History, spec: ExperimentSpec) -> dict[str, Any]:
+    last = history.snapshots[-1]
+    return {
+        "steps": history.step,
+        "seconds": history.seconds,
+        "runs": [
+            {
+                "estimator": run_spec.estimator,
+                "k": run_spec.k,
+                "elbo": float(estimate(last.elbo[index]).mean),
+                f"L_{spec.eval_k}": float(estimate(last.iwae[index, -1]).mean),
+            }
+            for index, run_spec in enumerate(spec.runs)
+        ],
+    }
+
+
+def _run_summary(run_spec: RunSpec, ks: Sequence[int], curves: Curves) -> dict[str, Any]:
+    iwae, elbo = estimate(curves.iwae.numpy()), estimate(curves.elbo.numpy())
+    return {
+        "estimator": run_spec.estimator,
+        "k": run_spec.k,
+        "nll": -float(iwae.mean[-1]),
+        "nll_stderr": float(iwae.stderr[-1]),
+        "elbo": float(elbo.mean),
+        "curve": {
+            "k": list(ks),
+            "iwae": iwae.mean.tolist(),
+            "iwae_stderr": iwae.stderr.tolist(),
+            "elbo": [float(elbo.mean)] * len(ks),
+            "elbo_stderr": [float(elbo.stderr)] * len(ks),
+        },
+    }
+
+
+def _table(result: dict[str, Any]) -> Iterator[str]:
+    yield f"{result['images']} test images, {result['samples']} samples each, nats per image"
+    yield f"{'estimator':>12} {'k':>5} {'test NLL':>18} {'ELBO':>9}"
+    for row in result["runs"]:
+        nll = f"{row['nll']:.2f} +- {row['nll_stderr']:.2f}"
+        yield f"{row['estimator']:>12} {row['k']:>5} {nll:>18} {row['elbo']:>9.2f}"
+
+
+def _show_progress(unit: str, done: int, total: int, quiet: bool) -> None:
+    if not quiet and sys.stderr.isatty():
+        filled = 30 * done // total
+        print(f"\r[{'#' * filled}{'.' * (30 - filled)}] {unit} {done}/{total}", end="", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""A data set of grey images, and the dynamic binarisation that turns greys into observations."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from iwae_core.randomness import generator
+from iwae_core.registry import Registry
+
+DATASETS: Registry[Callable[[], "Dataset"]] = Registry("data set")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Grey images `[n, pixels]`, uint8, and their labels `[n]`, for training and testing."""
+
+    train: Tensor
+    train_labels: Tensor
+    test: Tensor
+    test_labels: Tensor
+
+    @property
+    def train_mean(self) -> Tensor:
+        """Mean grey value of each pixel over the training images, in [0, 1], `[pixels]`."""
+        return self.train.sum(0) / (255.0 * len(self.train))
+
+    def minibatch(self, seed: int, step: int, size: int) -> Tensor:
+        """The observations of one training step `[size, pixels]` in {0, 1}.
+
+        Images come in a fresh random order every epoch (a last incomplete minibatch is dropped), and each presentation
+        draws every pixel anew with probability equal to its grey value (Salakhutdinov & Murray 2008). The result
+        depends on the arguments alone, so every run of an experiment sees the same minibatches.
+        """
+        epoch, batch = divmod(step, len(self.train) // size)
+        order = _order(seed, epoch, len(self.train))[batch * size : (batch + 1) * size]
+        return binarise(self.train[order], generator(seed, "binarisation", step))
+
+    def held_out(self, seed: int, images: int) -> Tensor:
+        """The first `images` test images, binarised once per seed `[images, pixels]`."""
+        return binarise(self.test[:images], generator(seed, "test binarisation"))
+
+
+@lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, images: int) -> Tensor:
+    return torch.randperm(images, generator=generator(seed, "order", epoch))
+
+
+def binarise(grey: Tensor, randomness: torch.Generator) -> Tensor:
+    """Draw every pixel as 1 with probability grey / 255, else 0; `[n, pixels]` uint8 to float32."""
+    return (torch.rand(grey.shape, generator=randomness) * 255 < grey).float()

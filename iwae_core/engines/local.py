@@ -1,0 +1,97 @@
+"""The app's engine: one worker process for each run, so training never blocks the page."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from iwae_core.engines.engine import ENGINES, Engine, EngineFullError, State
+from iwae_core.engines.runner import Command
+from iwae_core.spec import ExperimentSpec
+
+PACKAGE_PARENT = Path(__file__).parents[2]
+
+
+class Worker:
+    """A process waiting for its run, or training it."""
+
+    def __init__(self) -> None:
+        # A session of its own: Ctrl-C in the terminal ends the server, and the workers end when their input does.
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "iwae_core.engines.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+            cwd=PACKAGE_PARENT,
+            start_new_session=True,
+        )
+        self.paused = False
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process still runs."""
+        return self.process.poll() is None
+
+    def write(self, line: str) -> None:
+        """Hand the process one line; one that has just died needs none."""
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(line + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            self.process.wait()
+
+    def close(self) -> None:
+        """End the process, by force if it does not notice."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        try:
+            self.process.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@ENGINES.register("local", label="worker processes on this machine")
+class LocalEngine(Engine):
+    """Worker processes on this machine, one of them always started in advance.
+
+    A spare worker has torch and the data in memory, so a run starts in milliseconds. (multiprocessing's fork server
+    would re-execute the `__main__` of the moment, which under Streamlit is the page.)
+    """
+
+    def __init__(self, folder: Path, max_active: int | None = None) -> None:
+        super().__init__(folder)
+        self.max_active = max_active or max(1, os.cpu_count() or 1)
+        self._workers: dict[str, Worker] = {}
+        self._spare = Worker()
+
+    def close(self) -> None:
+        """End every worker; what they had logged stays."""
+        for worker in (*self._workers.values(), self._spare):
+            worker.close()
+
+    def _admit(self) -> None:
+        active = sum(worker.alive for worker in self._workers.values())
+        if active >= self.max_active:
+            raise EngineFullError(
+                f"{active} experiments are already training here, which is the limit; stop one, or wait for one to end"
+            )
+
+    def _start(self, run_id: str, spec: ExperimentSpec) -> None:
+        worker = self._spare if self._spare.alive else Worker()
+        worker.write(json.dumps({"spec": spec.to_json(), "folder": str((self.folder / run_id).resolve())}))
+        self._workers[run_id] = worker
+        self._spare = Worker()
+
+    def _live_state(self, run_id: str) -> State | None:
+        worker = self._workers.get(run_id)
+        if worker is None or not worker.alive:
+            return None
+        return State.PAUSED if worker.paused else State.RUNNING
+
+    def _send(self, run_id: str, command: Command) -> None:
+        worker = self._workers[run_id]
+        worker.write(command)
+        worker.paused = command == "pause"

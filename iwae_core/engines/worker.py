@@ -1,0 +1,48 @@
+"""A worker process: `python -m iwae_core.engines.worker`, driven by lines on its standard input.
+
+The first line says what to train and where; each further line is a command. Getting ready (torch, data) comes before
+the first line, so a worker started in advance begins at once. When the input ends, its parent is gone, however it
+died: the worker then ends itself, in the middle of a step if need be.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import threading
+from collections import deque
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+from iwae_core.datasets import DATASETS, DataError
+from iwae_core.engines.runner import Command, run
+from iwae_core.spec import ExperimentSpec
+from iwae_core.train import prepare_process
+
+
+def main() -> None:
+    """Get ready, train the one run asked for, and end."""
+    lines: SimpleQueue[str] = SimpleQueue()
+    threading.Thread(target=_listen, args=(lines,), daemon=True).start()
+    prepare_process()
+    with contextlib.suppress(DataError):  # the run itself will report it
+        DATASETS["mnist"].item()
+    task = json.loads(lines.get())
+
+    def receive(wait: bool) -> Command | None:
+        try:
+            return lines.get(block=wait)  # type: ignore[return-value]
+        except Empty:
+            return None
+
+    deque(run(ExperimentSpec.from_json(task["spec"]), Path(task["folder"]), receive), maxlen=0)
+
+
+def _listen(lines: SimpleQueue[str]) -> None:
+    for line in sys.stdin:
+        lines.put(line.strip())
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

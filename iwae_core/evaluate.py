@@ -1,0 +1,63 @@
+"""Evaluation: both bounds for every k from one set of weights. Read-only: it never changes a model or its training."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from iwae_core.bounds import LogWeights, elbo, nested_curve
+from iwae_core.models import Model
+from iwae_core.randomness import generator
+
+# A block of samples this large keeps the matrices efficient and in the cache; more would only take memory.
+ROWS = 1000
+IMAGES = 50
+
+
+class Curves(NamedTuple):
+    """For each image, in nats: `iwae` estimates L_m for each m of a grid, `elbo` estimates L_1.
+
+    The k-sample minibatch ELBO is averaged over all blocks of k among the same samples. An average of averages is the
+    average of all, so its value is the same at every k, to the last bit; it has no k axis.
+    """
+
+    iwae: Float[Tensor, "points images"]
+    elbo: Float[Tensor, " images"]
+
+
+@torch.no_grad()
+def log_weights(model: Model, x: Float[Tensor, "images pixels"], samples: int, seed: int, first: int = 0) -> LogWeights:
+    """log w of `samples` draws for each image, float64, in bounded working memory.
+
+    The noise belongs to the seed and the image's position (the first being `first`), so different models are compared
+    on the same noise, and the result does not depend on how images are grouped.
+    """
+    result = torch.empty(samples, len(x), dtype=torch.float64)
+    for image in range(len(x)):
+        noise = model.noise(samples, 1, generator(seed, "evaluation", first + image))
+        for start in range(0, samples, ROWS):
+            block = tuple(layer[start : start + ROWS] for layer in noise)
+            draws = model.draw(x[image : image + 1], block)
+            result[start : start + ROWS, image] = draws.log_weights[:, 0]
+    return result
+
+
+def bound_curves(
+    model: Model,
+    x: Float[Tensor, "images pixels"],
+    ks: Sequence[int],
+    seed: int,
+    report: Callable[[int], None] = lambda images: None,
+) -> Curves:
+    """Both bounds at every k of `ks` from one set of max(ks) samples an image; test NLL is minus the last L_k.
+
+    Memory is bounded by max(ks) and a few images. `report` hears how many images are done.
+    """
+    parts = []
+    for start in range(0, len(x), IMAGES):
+        weights = log_weights(model, x[start : start + IMAGES], max(ks), seed, start)
+        parts.append(Curves(nested_curve(weights, ks), elbo(weights)))
+        report(min(start + IMAGES, len(x)))
+    return Curves(torch.cat([part.iwae for part in parts], 1), torch.cat([part.elbo for part in parts]))

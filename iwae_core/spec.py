@@ -1,0 +1,139 @@
+"""What to compute: names and numbers only, checked in one place for the page, the URL and the command line."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import Field, asdict, dataclass, field, fields
+from typing import Any, NamedTuple
+
+from iwae_core.bounds import nested_grid
+from iwae_core.datasets import DATASETS
+from iwae_core.estimators import ESTIMATORS
+from iwae_core.models import MODELS
+from iwae_core.registry import Registry, UnknownNameError
+
+REGISTRIES: Mapping[str, Registry[Any]] = {"estimator": ESTIMATORS, "model": MODELS, "dataset": DATASETS}
+MAX_RUNS = 4
+
+
+class SpecError(ValueError):
+    """A specification that cannot be run; the message says what was given, what is allowed and what to do."""
+
+
+class Limits(NamedTuple):
+    """The range of a number, and its label for people."""
+
+    minimum: float
+    maximum: float
+    label: str
+
+
+def number(default: float, minimum: float, maximum: float, label: str) -> Any:
+    """A dataclass field with a default, its limits and its label."""
+    return field(default=default, metadata={"limits": Limits(minimum, maximum, label)})
+
+
+def check(spec: Any) -> None:
+    """Refuse a specification with unknown names and numbers out of range or of the wrong type.
+
+    Raises:
+        SpecError: names the field, what was given and what is allowed.
+    """
+    for f in fields(spec):
+        value = getattr(spec, f.name)
+        if f.name in REGISTRIES:
+            _check_name(f.name, value)
+        elif "limits" in f.metadata:
+            _check_number(f, value)
+
+
+def _check_name(name: str, value: object) -> None:
+    try:
+        REGISTRIES[name][str(value)]
+    except UnknownNameError as error:
+        raise SpecError(str(error)) from error
+
+
+def _check_number(f: "Field[Any]", value: object) -> None:
+    low, high, label = f.metadata["limits"]
+    whole = f.type in (int, "int")
+    right_type = type(value) is int or (not whole and type(value) is float)
+    if not right_type or not low <= value <= high:
+        kind = "a whole number" if whole else "a number"
+        raise SpecError(f"{f.name} ({label}) must be {kind} from {low:,g} to {high:,g}; got {value!r}")
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One model trained by one estimator."""
+
+    estimator: str = "iwae"
+    k: int = number(50, 1, 5000, "training k: samples per image")
+    model: str = "one_layer"
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @property
+    def label(self) -> str:
+        """The estimator's name for people."""
+        return ESTIMATORS[self.estimator].label
+
+
+@dataclass(frozen=True)
+class ExperimentSpec:
+    """Runs trained in lockstep on the same minibatches, the same binarisation and the same noise."""
+
+    runs: tuple[RunSpec, ...] = (RunSpec("vae"), RunSpec("iwae"))
+    dataset: str = "mnist"
+    batch_size: int = number(100, 1, 1000, "images per minibatch")
+    learning_rate: float = number(1e-3, 1e-6, 0.1, "learning rate")
+    steps: int = number(3000, 1, 1_000_000, "training steps")
+    seed: int = number(0, 0, 2**31 - 1, "seed")
+    eval_images: int = number(100, 2, 10_000, "held-out images per evaluation")
+    eval_k: int = number(1000, 1, 10_000, "largest k of an evaluation")
+
+    def __post_init__(self) -> None:
+        check(self)
+        if not 1 <= len(self.runs) <= MAX_RUNS:
+            raise SpecError(f"an experiment has 1 to {MAX_RUNS} runs; got {len(self.runs)}")
+
+    @property
+    def eval_ks(self) -> tuple[int, ...]:
+        """The values of k at which the bounds are evaluated."""
+        return nested_grid(self.eval_k)
+
+    @property
+    def snapshot_interval(self) -> int:
+        """Steps between evaluations: often enough to watch, and at most about a third of all the work.
+
+        A training sample costs a forward and a backward pass, about three times an evaluation sample.
+        """
+        evaluation = self.eval_images * self.eval_k * len(self.runs)
+        training = 3 * self.batch_size * sum(run.k for run in self.runs)
+        return max(math.ceil(2 * evaluation / training), math.ceil(self.steps / 200))
+
+    def to_json(self) -> str:
+        """A JSON object; `from_json` reads it back."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "ExperimentSpec":
+        """The specification written by `to_json`.
+
+        Raises:
+            SpecError: not JSON, unknown or missing fields, or values out of range.
+        """
+        try:
+            values: dict[str, Any] = json.loads(text)
+            values["runs"] = tuple(RunSpec(**run) for run in values["runs"])
+            return cls(**values)
+        except SpecError:
+            raise
+        except (TypeError, ValueError, KeyError) as error:
+            raise SpecError(f"not an experiment specification: {error}") from error
+
+
+def limits(spec: type[RunSpec] | type[ExperimentSpec]) -> Mapping[str, Limits]:
+    """The limits of every number of a specification, by field name."""
+    return {f.name: f.metadata["limits"] for f in fields(spec) if "limits" in f.metadata}

@@ -1,0 +1,138 @@
+"""The only training loop: several runs in lockstep on the same minibatches, binarisation and noise."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from iwae_core.bounds import elbo, iwae_bound
+from iwae_core.datasets import DATASETS
+from iwae_core.estimators import ESTIMATORS, Surrogate
+from iwae_core.evaluate import bound_curves
+from iwae_core.events import Event, Failed, Finished, Progress, Snapshot, Started
+from iwae_core.models import MODELS, Model
+from iwae_core.randomness import generator
+from iwae_core.spec import ExperimentSpec, RunSpec
+
+# k x images rows of one forward and backward pass: large enough for the matrices, small enough for the cache.
+ROWS = 1250
+DIGITS = 10
+
+
+class Run:
+    """One model, its estimator and its optimiser (Adam with the paper's constants)."""
+
+    def __init__(self, spec: RunSpec, experiment: ExperimentSpec, pixel_means: Tensor) -> None:
+        self.spec = spec
+        self.seed = experiment.seed
+        self.model: Model = MODELS[spec.model].item(pixel_means, generator(experiment.seed, "init"))
+        self.estimator = ESTIMATORS[spec.estimator].item
+        self.optimiser = torch.optim.Adam(
+            self.model.parameters(), experiment.learning_rate, betas=(0.9, 0.999), eps=1e-4, fused=True
+        )
+
+    def step(self, x: Tensor, step: int) -> tuple[float, float]:
+        """One ascent on the minibatch `[batch, pixels]`; returns its mean ELBO and mean L_k before the update.
+
+        The minibatch passes in slices. The gradient is the sum over slices: exact, at the memory of one slice.
+        """
+        noise = self.model.noise(self.spec.k, len(x), generator(self.seed, "noise", step))
+        self.optimiser.zero_grad()
+        totals = torch.zeros(2, dtype=torch.float64)
+        images = max(1, ROWS // self.spec.k)
+        for start in range(0, len(x), images):
+            part = slice(start, start + images)
+            draws = self.model.draw(x[part], tuple(layer[:, part] for layer in noise))
+            accumulate_gradient(self.model, self.estimator(draws), len(x))
+            weights = draws.log_weights.detach()
+            totals += torch.stack([elbo(weights).sum(), iwae_bound(weights).sum()])
+        self.optimiser.step()
+        mean_elbo, mean_iwae = (totals / len(x)).tolist()
+        return mean_elbo, mean_iwae
+
+
+def accumulate_gradient(model: Model, surrogate: Surrogate, batch: int) -> None:
+    """Add the gradient of minus the surrogates, summed over data and divided by `batch`, to the parameters."""
+    if surrogate.theta is surrogate.phi:
+        (-surrogate.theta.sum() / batch).backward()
+        return
+    for value, network in ((surrogate.theta, model.generative), (surrogate.phi, model.recognition)):
+        (-value.sum() / batch).backward(inputs=list(network.parameters()), retain_graph=True)
+
+
+class Experiment:
+    """A paired experiment: all its runs start from the same weights and see the same data and noise."""
+
+    def __init__(self, spec: ExperimentSpec) -> None:
+        self.spec = spec
+        self.data = DATASETS[spec.dataset].item()
+        self.runs = [Run(run, spec, self.data.train_mean) for run in spec.runs]
+        self.held_out = self.data.held_out(spec.seed, spec.eval_images)
+
+    def train(self) -> Iterator[Event]:
+        """Events of the whole training, lazily: whoever iterates decides when the next step is made, if at all."""
+        yield Started(self.spec.to_json(), _bytes(self.held_out[:DIGITS]))
+        yield self.snapshot(0)
+        for step in range(1, self.spec.steps + 1):
+            x = self.data.minibatch(self.spec.seed, step - 1, self.spec.batch_size)
+            bounds = [run.step(x, step - 1) for run in self.runs]
+            progress = Progress(step, *zip(*bounds, strict=True))
+            yield progress
+            if not all(math.isfinite(value) for value in progress.elbo):
+                yield Failed(step, f"the bound became {min(progress.elbo)} at step {step}; try a smaller learning rate")
+                return
+            if step % self.spec.snapshot_interval == 0 or step == self.spec.steps:
+                yield self.snapshot(step)
+        yield Finished(self.spec.steps)
+
+    def snapshot(self, step: int) -> Snapshot:
+        """Evaluate every run on the same held-out images and noise."""
+        seed, ks = self.spec.seed, self.spec.eval_ks
+        curves = [bound_curves(run.model, self.held_out, ks, seed) for run in self.runs]
+        with torch.no_grad():
+            samples = [run.model.sample_prior(DIGITS, generator(seed, "samples")) for run in self.runs]
+            shown = self.held_out[:DIGITS]
+            copies = [run.model.reconstruct(shown, generator(seed, "reconstructions")) for run in self.runs]
+        return Snapshot(
+            step,
+            torch.stack([curve.iwae for curve in curves]).float().numpy(),
+            torch.stack([curve.elbo for curve in curves]).float().numpy(),
+            _bytes(torch.stack(samples)),
+            _bytes(torch.stack(copies)),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """The specification and the weights of every run."""
+        return {"spec": self.spec.to_json(), "models": [run.model.state_dict() for run in self.runs]}
+
+
+def load_models(state: dict[str, Any]) -> tuple[ExperimentSpec, list[Model]]:
+    """The specification and trained models of a checkpoint written from `Experiment.state_dict`."""
+    spec = ExperimentSpec.from_json(state["spec"])
+    experiment = Experiment(spec)
+    for run, weights in zip(experiment.runs, state["models"], strict=True):
+        run.model.load_state_dict(weights)
+    return spec, [run.model for run in experiment.runs]
+
+
+def train(spec: ExperimentSpec) -> Iterator[Event]:
+    """Train all runs of an experiment, one event at a time."""
+    return Experiment(spec).train()
+
+
+def prepare_process() -> None:
+    """Settings for any process that trains.
+
+    Normalised weights make denormal gradients, which are several times slower unless flushed to zero; and on a small
+    shared machine one thread is faster than two.
+    """
+    torch.set_flush_denormal(True)
+    torch.set_num_threads(1)
+
+
+def _bytes(probabilities: Tensor) -> NDArray[np.uint8]:
+    return (probabilities * 255).round().to(torch.uint8).numpy()
