@@ -3,7 +3,8 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,7 +16,7 @@ from iwae_core.estimators import ESTIMATORS
 from iwae_core.evaluate import Curves, bound_curves
 from iwae_core.events import Failed
 from iwae_core.history import History, estimate
-from iwae_core.spec import ExperimentSpec, RunSpec, SpecError, limits
+from iwae_core.spec import ExperimentSpec, Limits, RunSpec, SpecError, limits
 from iwae_core.train import Experiment, load_models, prepare_process
 
 
@@ -58,15 +59,16 @@ def parser() -> Parser:
     train.add_argument("--k", default="50", help="training k: one for all, or a comma list, one for each estimator")
     for name, limit in limits(ExperimentSpec).items():
         default = getattr(ExperimentSpec(), name)
-        text = f"{limit.label}, {limit.minimum:,g} to {limit.maximum:,g} (default {default:g})"
-        train.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, help=text)
+        text = f"{limit.label}: {limit} (default {default:,})"
+        train.add_argument(f"--{name.replace('_', '-')}", type=_within(limit), default=default, help=text)
     train.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for log and weights")
     train.set_defaults(command=train_command)
 
     evaluate = commands.add_parser("evaluate", help="bounds of a trained experiment on test images")
     evaluate.add_argument("directory", type=Path, metavar="DIR", help="a folder written by train")
-    evaluate.add_argument("--k", type=int, default=5000, help="samples for each image (default 5000)")
-    evaluate.add_argument("--limit", type=int, default=10_000, help="number of test images (default all 10,000)")
+    samples, images = limits(ExperimentSpec)["eval_k"], limits(ExperimentSpec)["eval_images"]
+    evaluate.add_argument("--k", type=_within(samples), default=5000, help="samples for each image (default 5000)")
+    evaluate.add_argument("--limit", type=_within(images), default=10_000, help="test images (default all 10,000)")
     evaluate.set_defaults(command=evaluate_command)
 
     for command in (train, evaluate):
@@ -97,9 +99,9 @@ def train_command(options: argparse.Namespace) -> int:
 
 def evaluate_command(options: argparse.Namespace) -> int:
     """Evaluate every run of a folder on the same test images, binarisation and noise."""
-    _check_range("--k", options.k, limits(ExperimentSpec)["eval_k"].maximum)
+    if not (options.directory / CHECKPOINT).is_file():
+        raise UsageError(f"argument DIR: {options.directory} holds no trained models; give a folder written by train")
     spec, models = load_models(checkpoint.load(options.directory / CHECKPOINT))
-    _check_range("--limit", options.limit, 10_000, minimum=2)
     x = Experiment(spec).data.held_out(spec.seed, options.limit)
     ks = nested_grid(options.k)
     runs = []
@@ -123,9 +125,17 @@ def _runs(estimators: str, ks: str) -> tuple[RunSpec, ...]:
     return tuple(RunSpec(name, k) for name, k in zip(names, numbers, strict=True))
 
 
-def _check_range(option: str, value: int, maximum: float, minimum: int = 1) -> None:
-    if not minimum <= value <= maximum:
-        raise UsageError(f"argument {option}: must be a whole number from {minimum} to {maximum:,g}; got {value}")
+def _within(allowed: Limits) -> Callable[[str], int | float]:
+    """A parser of numbers that says what is allowed."""
+
+    def parse(text: str) -> int | float:
+        with suppress(ValueError):
+            value = type(allowed.minimum)(text)
+            if allowed.allow(value):
+                return value
+        raise argparse.ArgumentTypeError(f"must be {allowed}; got {text!r}")
+
+    return parse
 
 
 def _training_summary(history: History, spec: ExperimentSpec) -> dict[str, Any]:

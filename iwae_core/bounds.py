@@ -28,6 +28,7 @@ from torch import Tensor
 
 LogWeights = Float[Tensor, "k batch"]
 PerDatum = Float[Tensor, " batch"]
+MAX_SUBSETS = 1000
 
 
 def elbo(log_weights: LogWeights) -> PerDatum:
@@ -99,7 +100,7 @@ def nested_curve(log_weights: LogWeights, ks: Sequence[int]) -> Float[Tensor, "p
     sizes between anchors this is the average over nested disjoint blocks; `nested_grid` makes good grids.
 
     Raises:
-        ValueError: sizes that are not ascending, do not nest, or do not divide k.
+        ValueError: sizes that do not ascend, whose largest does not divide k, or with too many subsets between anchors.
     """
     anchors = _anchors(log_weights.shape[0], ks)
     cells, size, rows = log_weights, 1, []
@@ -110,7 +111,7 @@ def nested_curve(log_weights: LogWeights, ks: Sequence[int]) -> Float[Tensor, "p
             cells, size = torch.logsumexp(blocks, 1), block
             rows.append(cells.mean(0) - math.log(m))
         else:
-            subsets = torch.tensor(list(combinations(range(block // size), m // size)))
+            subsets = _subsets(block // size, m // size)
             rows.append(torch.logsumexp(blocks[:, subsets], 2).mean((0, 1)) - math.log(m))
     return torch.stack(rows)
 
@@ -119,7 +120,7 @@ def nested_grid(k: int) -> tuple[int, ...]:
     """Sizes from 1 to k for `nested_curve`: 1, 2, 5, 10, 20, 50, ... where k allows, else steps through its factors."""
     grid, anchor = [1], 1
     for ratio in _factors(k):
-        grid += [j * anchor for j in (2, 5) if j < ratio and math.comb(ratio, j) <= 1000]
+        grid += [j * anchor for j in (2, 5) if j < ratio and math.comb(ratio, j) <= MAX_SUBSETS]
         anchor *= ratio
         grid.append(anchor)
     return tuple(grid)
@@ -127,15 +128,15 @@ def nested_grid(k: int) -> tuple[int, ...]:
 
 def _anchors(k: int, ks: Sequence[int]) -> list[int]:
     anchors = [m for i, m in enumerate(ks) if all(later % m == 0 for later in ks[i:])]
-    below = [max([1, *(a for a in anchors if a < m)]) for m in ks]
-    if (
-        list(ks) != sorted(set(ks))
-        or not anchors
-        or k % anchors[-1]
-        or any(m % a for m, a in zip(ks, below, strict=True))
-    ):
+    if list(ks) != sorted(set(ks)) or not anchors or k % anchors[-1]:
         raise ValueError(f"sizes {list(ks)} do not nest in k = {k} samples; use nested_grid(k)")
     return anchors
+
+
+def _subsets(cells: int, size: int) -> Tensor:
+    if math.comb(cells, size) > MAX_SUBSETS:
+        raise ValueError(f"{cells} cells have more than {MAX_SUBSETS} subsets of {size}; use nested_grid(k)")
+    return torch.tensor(list(combinations(range(cells), size)))
 
 
 def _factors(k: int) -> list[int]:

@@ -1,7 +1,7 @@
 """What a run has shown so far: the fold of its records, ready to be plotted."""
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +62,7 @@ class History:
         self._progress: Table | None = None
         self.extend(records)
 
-    def extend(self, records: Iterable[Record]) -> Self:
+    def extend(self, records: Iterable[Record]) -> "History":
         """Add the next records."""
         for record in records:
             self._add(record)

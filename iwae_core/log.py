@@ -4,7 +4,6 @@ import lzma
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 from iwae_core.events import Event, Record, decode, encode
 
@@ -24,7 +23,7 @@ class EventLog:
         self._next += 1
         return record
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "EventLog":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

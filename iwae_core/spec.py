@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import Field, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple
 
 from iwae_core.bounds import nested_grid
@@ -21,20 +21,29 @@ class SpecError(ValueError):
 
 
 class Limits(NamedTuple):
-    """The range of a number, and its label for people."""
+    """The range of a number, whole if its minimum is, and its label for people."""
 
-    minimum: float
-    maximum: float
+    minimum: int | float
+    maximum: int | float
     label: str
 
+    def __str__(self) -> str:
+        kind = "a whole number" if isinstance(self.minimum, int) else "a number"
+        return f"{kind} from {self.minimum:,} to {self.maximum:,}"
 
-def number(default: float, minimum: float, maximum: float, label: str) -> Any:
+    def allow(self, value: object) -> bool:
+        """Whether the value is a number of the right kind and in range; NaN and booleans are not."""
+        kinds = (int,) if isinstance(self.minimum, int) else (int, float)
+        return type(value) in kinds and self.minimum <= value <= self.maximum  # type: ignore[operator]
+
+
+def number(default: int | float, minimum: int | float, maximum: int | float, label: str) -> Any:
     """A dataclass field with a default, its limits and its label."""
     return field(default=default, metadata={"limits": Limits(minimum, maximum, label)})
 
 
 def check(spec: Any) -> None:
-    """Refuse a specification with unknown names and numbers out of range or of the wrong type.
+    """Refuse a specification with unknown names, or with numbers out of range or of the wrong type.
 
     Raises:
         SpecError: names the field, what was given and what is allowed.
@@ -43,8 +52,9 @@ def check(spec: Any) -> None:
         value = getattr(spec, f.name)
         if f.name in REGISTRIES:
             _check_name(f.name, value)
-        elif "limits" in f.metadata:
-            _check_number(f, value)
+        elif "limits" in f.metadata and not f.metadata["limits"].allow(value):
+            allowed: Limits = f.metadata["limits"]
+            raise SpecError(f"{f.name} ({allowed.label}) must be {allowed}; got {value!r}")
 
 
 def _check_name(name: str, value: object) -> None:
@@ -52,15 +62,6 @@ def _check_name(name: str, value: object) -> None:
         REGISTRIES[name][str(value)]
     except UnknownNameError as error:
         raise SpecError(str(error)) from error
-
-
-def _check_number(f: "Field[Any]", value: object) -> None:
-    low, high, label = f.metadata["limits"]
-    whole = f.type in (int, "int")
-    right_type = type(value) is int or (not whole and type(value) is float)
-    if not right_type or not low <= value <= high:
-        kind = "a whole number" if whole else "a number"
-        raise SpecError(f"{f.name} ({label}) must be {kind} from {low:,g} to {high:,g}; got {value!r}")
 
 
 @dataclass(frozen=True)

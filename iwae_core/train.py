@@ -82,8 +82,9 @@ class Experiment:
             bounds = [run.step(x, step - 1) for run in self.runs]
             progress = Progress(step, *zip(*bounds, strict=True))
             yield progress
-            if not all(math.isfinite(value) for value in progress.elbo):
-                yield Failed(step, f"the bound became {min(progress.elbo)} at step {step}; try a smaller learning rate")
+            broken = [value for value in progress.elbo + progress.iwae if not math.isfinite(value)]
+            if broken:
+                yield Failed(step, f"a bound became {broken[0]}; try a smaller learning rate")
                 return
             if step % self.spec.snapshot_interval == 0 or step == self.spec.steps:
                 yield self.snapshot(step)

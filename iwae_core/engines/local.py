@@ -73,14 +73,19 @@ class LocalEngine(Engine):
             worker.close()
 
     def _admit(self) -> None:
-        active = sum(worker.alive for worker in self._workers.values())
+        for run_id in [run_id for run_id, worker in self._workers.items() if not worker.alive]:
+            self._workers.pop(run_id).close()
+        active = len(self._workers)
         if active >= self.max_active:
             raise EngineFullError(
                 f"{active} experiments are already training here, which is the limit; stop one, or wait for one to end"
             )
 
     def _start(self, run_id: str, spec: ExperimentSpec) -> None:
-        worker = self._spare if self._spare.alive else Worker()
+        if not self._spare.alive:
+            self._spare.close()
+            self._spare = Worker()
+        worker = self._spare
         worker.write(json.dumps({"spec": spec.to_json(), "folder": str((self.folder / run_id).resolve())}))
         self._workers[run_id] = worker
         self._spare = Worker()

@@ -21,7 +21,7 @@ LOG, SPEC, CHECKPOINT = "events.jsonl", "spec.json", "checkpoint.pt"
 
 
 class Clock:
-    """Seconds of training, standing still during pauses; monotonic, so a change of the system time does no harm."""
+    """Seconds of training, standing still while nobody iterates; monotonic, so changing the system time does no harm."""
 
     def __init__(self) -> None:
         self._start = time.monotonic()
@@ -48,7 +48,9 @@ def run(spec: ExperimentSpec, folder: Path, receive: Receive = lambda wait: None
         try:
             for event in _controlled(spec, folder, receive, clock):
                 step = getattr(event, "step", step)
-                yield log.append(event, clock.seconds())
+                record = log.append(event, clock.seconds())
+                with clock.stopped():
+                    yield record
         except (DataError, OSError, MemoryError, RuntimeError) as error:
             yield log.append(Failed(step, _one_line(error)), clock.seconds())
 

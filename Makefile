@@ -1,0 +1,43 @@
+# From a fresh clone with Python 3.11, one command each: make demo, make test.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+TORCH_LINKS ?= https://download.pytorch.org/whl/cpu/torch/
+BIN := .venv/bin
+
+.PHONY: demo test lint format lock clean
+
+# localhost: a page that trains models on request is not offered to the whole network by accident.
+demo: .venv/runtime
+	$(BIN)/streamlit run app.py --server.address localhost
+
+test: lint
+	browser=$$(tools/chromium.sh $(BIN)/python) && CHROMIUM="$$browser" $(BIN)/pytest
+
+lint: .venv/dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: .venv/dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# TORCH_LINKS may also be a local folder holding the same CPU wheels.
+lock: .venv/runtime
+	$(BIN)/pip install --quiet uv==0.13.9
+	sed 's/^torch==.*/&+cpu/' requirements.txt | $(BIN)/uv pip compile - --output-file requirements.lock \
+	    --generate-hashes --python-version 3.11 --upgrade --quiet --no-annotate \
+	    --find-links "$(TORCH_LINKS)" --no-emit-find-links --custom-compile-command "make lock"
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/dev: requirements-dev.txt .venv/runtime
+	tools/install.sh $(BIN)/python requirements-dev.txt
+	touch $@
+
+.venv/runtime: requirements.txt tools/install.sh
+	$(PYTHON) -m venv .venv
+	tools/install.sh $(BIN)/python requirements.txt
+	touch $@

@@ -1,0 +1,115 @@
+"""The command line: its output, its exit codes, and one line for every bad argument."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from iwae_core.__main__ import main
+
+QUICK = ["--steps", "3", "--batch-size", "4", "--eval-images", "3", "--eval-k", "10"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    assert main(["train", "--estimator", "vae,iwae", "--k", "5", "--seed", "0", "--out", str(folder), *QUICK]) == 0
+    return folder
+
+
+def test_train_and_evaluate_as_a_user_would(tmp_path: Path) -> None:
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "iwae_core", *arguments]
+        return subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+
+    trained = call("train", "--estimator", "iwae", "--k", "2", "--out", str(tmp_path / "run"), "--json", *QUICK)
+    assert trained.returncode == 0
+    assert trained.stderr == ""
+    assert json.loads(trained.stdout)["steps"] == 3
+    evaluated = call("evaluate", str(tmp_path / "run"), "--k", "20", "--limit", "4", "--json")
+    assert evaluated.returncode == 0
+    assert evaluated.stderr == ""
+    assert json.loads(evaluated.stdout)["images"] == 4
+
+
+def test_evaluate_prints_the_promised_json(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(trained), "--k", "100", "--limit", "5", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result.keys() == {"runs", "images", "samples"}
+    assert (result["images"], result["samples"]) == (5, 100)
+    assert [(run["estimator"], run["k"]) for run in result["runs"]] == [("vae", 5), ("iwae", 5)]
+    for run in result["runs"]:
+        assert run.keys() == {"estimator", "k", "nll", "nll_stderr", "elbo", "curve"}
+        curve = run["curve"]
+        assert curve.keys() == {"k", "iwae", "iwae_stderr", "elbo", "elbo_stderr"}
+        assert curve["k"] == [1, 2, 5, 10, 20, 50, 100]
+        assert {len(values) for values in curve.values()} == {7}
+        assert run["nll"] == -curve["iwae"][-1]
+        assert run["nll_stderr"] == curve["iwae_stderr"][-1]
+        assert curve["iwae"] == sorted(curve["iwae"])
+        assert curve["elbo"] == pytest.approx([curve["iwae"][0]] * 7)
+        assert 50 < run["nll"] < 600
+
+
+def test_evaluate_prints_a_table_for_people(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(trained), "--k", "10", "--limit", "3"]) == 0
+    output = capsys.readouterr().out
+    assert "3 test images, 10 samples each" in output
+    assert "iwae" in output
+
+
+def test_one_k_for_each_estimator(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--estimator", "vae,iwae", "--k", "1,3", "--out", str(tmp_path / "x"), "--json", *QUICK]) == 0
+    assert [run["k"] for run in json.loads(capsys.readouterr().out)["runs"]] == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("train --out {new} --k 0", "from 1 to 5,000; got 0"),
+        ("train --out {new} --k 1,2,3", "give one value, or one for each of the 2 estimators"),
+        ("train --out {new} --k five", "expected whole numbers separated by commas; got 'five'"),
+        ("train --out {new} --estimator vea", "unknown estimator 'vea'; choose from vae, iwae"),
+        ("train --out {new} --steps 0", "must be a whole number from 1 to 1,000,000; got '0'"),
+        ("train --out {new} --steps ten", "argument --steps: must be a whole number from 1 to 1,000,000; got 'ten'"),
+        ("train --out {new} --learning-rate nan", "must be a number from 1e-06 to 0.1; got 'nan'"),
+        ("train --k 5", "the following arguments are required: --out"),
+        ("train --out {old}", "already holds a run; give a new folder"),
+        ("evaluate {old} --k 0", "argument --k: must be a whole number from 1 to 10,000; got '0'"),
+        ("evaluate {old} --limit 1", "argument --limit: must be a whole number from 2 to 10,000; got '1'"),
+        ("evaluate {new}", "holds no trained models"),
+        ("paint", "choose from"),
+        ("", "the following arguments are required"),
+    ],
+)
+def test_bad_arguments_cost_one_line_and_exit_code_2(
+    arguments: str, message: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments.format(new=tmp_path / "new", old=trained).split()) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("iwae_core: ")
+    assert output.err.count("\n") == 1
+    assert message in output.err
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "foreign"])
+def test_a_damaged_checkpoint_is_refused(
+    damage: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = bytearray((trained / "checkpoint.pt").read_bytes())
+    content[len(content) // 2] ^= 1
+    changed = {"flip": bytes(content), "cut": bytes(content[:-100]), "foreign": b"not a checkpoint"}[damage]
+    (tmp_path / "checkpoint.pt").write_bytes(changed)
+    assert main(["evaluate", str(tmp_path), "--k", "10", "--limit", "3"]) == 1
+    assert "truncated or altered" in capsys.readouterr().err
+
+
+def test_damaged_data_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("IWAE_DATA_DIR", str(tmp_path))
+    assert main(["train", "--out", str(tmp_path / "run"), *QUICK]) == 1
+    assert "put the four MNIST files there" in capsys.readouterr().err

@@ -1,0 +1,133 @@
+"""MNIST is complete, checked and binarised as it should be; damaged files are never trained on."""
+
+import gzip
+import lzma
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from iwae_core.datasets import DATASETS, DataError, Dataset
+from iwae_core.datasets.mnist import BUNDLED, FILES
+
+TEST_LABELS = "t10k-labels-idx1-ubyte"
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return DATASETS["mnist"].item()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the bundled files that the program is told to use."""
+    copy = tmp_path / "mnist"
+    shutil.copytree(BUNDLED, copy)
+    monkeypatch.setenv("IWAE_DATA_DIR", str(copy))
+    return copy
+
+
+def test_all_images_and_labels_are_there(data: Dataset) -> None:
+    assert data.train.shape == (60_000, 784)
+    assert data.test.shape == (10_000, 784)
+    # The known class counts of MNIST.
+    assert data.train_labels.bincount().tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert data.test_labels.bincount().tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert float(data.train_mean.mean()) == pytest.approx(0.1306604762738429, abs=1e-6)
+
+
+def test_labels_belong_to_their_images(data: Dataset) -> None:
+    # A nearest-mean rule gets about 82 per cent right if and only if images and labels are in the same order.
+    means = torch.stack([data.train[data.train_labels == digit].float().mean(0) for digit in range(10)])
+    guesses = torch.cdist(data.test.float(), means).argmin(1)
+    assert float((guesses == data.test_labels).float().mean()) > 0.8
+
+
+def test_pixels_are_on_with_probability_equal_to_their_grey_value(data: Dataset) -> None:
+    grey = torch.tensor([0, 1, 64, 128, 254, 255], dtype=torch.uint8).repeat(100_000, 1)
+    copies = Dataset(train=grey, train_labels=grey, test=grey, test_labels=grey)
+    means = copies.held_out(seed=3, images=100_000).double().mean(0)
+    expected = grey[0].double() / 255
+    assert means[0] == 0
+    assert means[-1] == 1
+    assert ((means - expected).abs() <= 5 * (expected * (1 - expected) / 100_000).sqrt()).all()
+
+
+def test_every_presentation_is_binarised_anew_and_an_epoch_shows_each_image_once(data: Dataset) -> None:
+    small = Dataset(data.train[:20], data.train_labels[:20], data.test, data.test_labels)
+    epochs = [torch.cat([small.minibatch(0, step, 5) for step in range(4 * e, 4 * e + 4)]) for e in range(2)]
+    # Sure pixels identify the images: black and white ones do not depend on the draw.
+    sure = [(small.train == 255).float(), (small.train == 0).float()]
+    for epoch in epochs:
+        matches = (sure[0] @ (1 - epoch).T + sure[1] @ epoch.T) == 0
+        assert matches.sum(0).tolist() == [1] * 20
+        assert matches.sum(1).tolist() == [1] * 20
+    assert not torch.equal(epochs[0].sort(0).values, epochs[1].sort(0).values)
+    assert torch.equal(small.minibatch(0, 3, 5), small.minibatch(0, 3, 5))
+    assert not torch.equal(small.minibatch(0, 3, 5), small.minibatch(1, 3, 5))
+
+
+def test_held_out_images_are_binarised_once_per_seed(data: Dataset) -> None:
+    assert torch.equal(data.held_out(0, 100), data.held_out(0, 100))
+    assert torch.equal(data.held_out(0, 30), data.held_out(0, 100)[:30])
+    assert not torch.equal(data.held_out(0, 100), data.held_out(1, 100))
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_plain_and_gzip_files_are_read_too(folder: Path, suffix: str, data: Dataset) -> None:
+    for stem in FILES:
+        content = lzma.decompress((folder / f"{stem}.xz").read_bytes())
+        (folder / f"{stem}{suffix}").write_bytes(gzip.compress(content, 1) if suffix else content)
+        (folder / f"{stem}.xz").unlink()
+    assert torch.equal(DATASETS["mnist"].item().test, data.test)
+
+
+def rewrite(folder: Path, change: str) -> None:
+    path = folder / f"{TEST_LABELS}.xz"
+    content = bytearray(lzma.decompress(path.read_bytes()))
+    match change:
+        case "flipped label":
+            content[1000] ^= 1
+        case "wrong magic":
+            content[2] = 0x0D
+        case "wrong count":
+            content[7] += 1
+        case "short":
+            content = content[:-1]
+        case "long":
+            content += b"\0"
+        case "empty":
+            content = bytearray()
+    path.write_bytes(lzma.compress(bytes(content)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("flipped label", "SHA-256"),
+        ("wrong magic", "not an IDX file"),
+        ("wrong count", r"declares shape \(10001,\), expected \(10000,\)"),
+        ("short", "holds 10007 bytes, expected 10008"),
+        ("long", "holds 10009 bytes, expected 10008"),
+        ("empty", "not an IDX file"),
+    ],
+)
+def test_altered_files_are_refused(folder: Path, change: str, message: str) -> None:
+    rewrite(folder, change)
+    with pytest.raises(DataError, match=message) as caught:
+        DATASETS["mnist"].item()
+    assert TEST_LABELS in str(caught.value)
+
+
+def test_truncated_compression_is_refused(folder: Path) -> None:
+    path = folder / f"{TEST_LABELS}.xz"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DataError, match="truncated or damaged"):
+        DATASETS["mnist"].item()
+
+
+def test_missing_files_are_named(folder: Path) -> None:
+    (folder / f"{TEST_LABELS}.xz").unlink()
+    with pytest.raises(DataError, match=f"no {TEST_LABELS} .* put the four MNIST files there"):
+        DATASETS["mnist"].item()

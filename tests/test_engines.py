@@ -1,0 +1,188 @@
+"""The contract of every engine, and what only the local one must do: leave no process behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from iwae_core import checkpoint
+from iwae_core.engines import ENGINES, Engine, EngineFullError, State, UnknownRunError
+from iwae_core.engines.local import LocalEngine
+from iwae_core.engines.runner import CHECKPOINT
+from iwae_core.events import Failed, Finished
+from iwae_core.spec import ExperimentSpec, RunSpec
+from iwae_core.train import load_models
+
+SHORT = ExperimentSpec(runs=(RunSpec("vae", 2), RunSpec("iwae", 2)), batch_size=4, steps=5, eval_images=2, eval_k=2)
+LONG = ExperimentSpec(runs=(RunSpec("iwae", 1),), batch_size=1, steps=1_000_000, eval_images=2, eval_k=1)
+
+
+@pytest.fixture(params=list(ENGINES))
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    engine = ENGINES[request.param].item(tmp_path)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Iterator[LocalEngine]:
+    engine = LocalEngine(tmp_path, max_active=2)
+    yield engine
+    engine.close()
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.01)
+
+
+def test_a_run_from_start_to_end(engine: Engine) -> None:
+    run_id = engine.submit(SHORT)
+    wait_until(lambda: not engine.state(run_id).active)
+    history = engine.history(run_id)
+    assert engine.state(run_id) is State.COMPLETED
+    assert history.spec == engine.spec(run_id) == SHORT
+    assert history.progress[:, 0].tolist() == [1, 2, 3, 4, 5]
+    assert history.outcome == Finished(5)
+    spec, models = load_models(checkpoint.load(engine.folder / run_id / CHECKPOINT))
+    assert spec == SHORT
+    assert len(models) == 2
+
+
+def test_every_engine_tells_the_same_story(tmp_path: Path) -> None:
+    curves = []
+    for name in ENGINES:
+        engine = ENGINES[name].item(tmp_path / name)
+        run_id = engine.submit(SHORT)
+        wait_until(lambda engine=engine, run_id=run_id: not engine.state(run_id).active)
+        curves.append(engine.history(run_id).progress[:, [0, 2, 3, 4, 5]].tolist())
+        engine.close()
+    assert all(curve == curves[0] for curve in curves)
+
+
+def test_pause_resume_and_stop(engine: Engine) -> None:
+    run_id = engine.submit(LONG)
+    wait_until(lambda: engine.history(run_id).step >= 3)
+    engine.send(run_id, "pause")
+    assert engine.state(run_id) is State.PAUSED
+    time.sleep(0.3)
+    held = engine.history(run_id).step
+    time.sleep(0.3)
+    assert engine.history(run_id).step == held
+    seconds = engine.history(run_id).seconds
+    engine.send(run_id, "resume")
+    assert engine.state(run_id) is State.RUNNING
+    wait_until(lambda: engine.history(run_id).step > held)
+    assert engine.history(run_id).seconds < seconds + 0.3, "a pause must not count as training time"
+    engine.send(run_id, "stop")
+    wait_until(lambda: not engine.state(run_id).active)
+    assert engine.state(run_id) is State.STOPPED
+    assert engine.history(run_id).outcome == Finished(engine.history(run_id).step, stopped=True)
+    assert load_models(checkpoint.load(engine.folder / run_id / CHECKPOINT))[0] == LONG
+    engine.send(run_id, "stop")  # twice is once
+
+
+def test_stop_works_during_a_pause(engine: Engine) -> None:
+    run_id = engine.submit(LONG)
+    wait_until(lambda: engine.history(run_id).step >= 1)
+    engine.send(run_id, "pause")
+    engine.send(run_id, "stop")
+    wait_until(lambda: engine.state(run_id) is State.STOPPED)
+
+
+@pytest.mark.parametrize(
+    "run_id", ["", "0" * 32, "../../etc/passwd", "/etc/passwd", "A" * 32, "0" * 31 + "\n", "%2e%2e"]
+)
+def test_unknown_ids_are_refused_before_any_file_is_touched(engine: Engine, run_id: str) -> None:
+    for call in (engine.history, engine.state, engine.spec, lambda name: engine.send(name, "stop")):
+        with pytest.raises(UnknownRunError, match="there is no run"):
+            call(run_id)
+
+
+def test_bad_data_fail_the_run_with_a_message(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IWAE_DATA_DIR", str(tmp_path))
+    engine.close()
+    engine = type(engine)(tmp_path / "runs")
+    run_id = engine.submit(SHORT)
+    wait_until(lambda: not engine.state(run_id).active)
+    outcome = engine.history(run_id).outcome
+    assert isinstance(outcome, Failed)
+    assert "put the four MNIST files there" in outcome.message
+    engine.close()
+
+
+def test_an_engine_has_a_limit(local: LocalEngine) -> None:
+    first, _ = local.submit(LONG), local.submit(LONG)
+    with pytest.raises(EngineFullError, match="2 experiments are already training"):
+        local.submit(LONG)
+    local.send(first, "stop")
+    wait_until(lambda: not local._workers[first].alive)
+    local.submit(SHORT)
+
+
+def test_a_killed_worker_is_an_interrupted_run(local: LocalEngine) -> None:
+    run_id = local.submit(LONG)
+    wait_until(lambda: local.history(run_id).step >= 2)
+    local._workers[run_id].process.kill()
+    wait_until(lambda: local.state(run_id) is State.INTERRUPTED)
+    local.send(run_id, "resume")
+    assert local.history(run_id).step >= 2
+
+
+def test_runs_outlive_the_engine_that_made_them(local: LocalEngine) -> None:
+    run_id = local.submit(SHORT)
+    wait_until(lambda: not local.state(run_id).active)
+    again = LocalEngine(local.folder)
+    assert again.state(run_id) is State.COMPLETED
+    assert again.history(run_id).step == 5
+    again.close()
+
+
+def test_a_dead_spare_is_replaced(local: LocalEngine) -> None:
+    local._spare.process.kill()
+    local._spare.process.wait()
+    run_id = local.submit(SHORT)
+    wait_until(lambda: local.state(run_id) is State.COMPLETED)
+
+
+SERVER = """
+import sys, time
+from pathlib import Path
+from iwae_core.engines.local import LocalEngine
+from iwae_core.spec import ExperimentSpec, RunSpec
+engine = LocalEngine(Path(sys.argv[1]))
+run_id = engine.submit(ExperimentSpec(runs=(RunSpec("iwae", 1),), batch_size=1, steps=1000000, eval_images=2, eval_k=1))
+while engine.history(run_id).step < 2:
+    time.sleep(0.01)
+print(engine._workers[run_id].process.pid, engine._spare.process.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def exists(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks processes up in /proc")
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_server_that_dies_leaves_no_process_behind(how: signal.Signals, tmp_path: Path) -> None:
+    root = Path(__file__).parents[1]
+    command = [sys.executable, "-c", SERVER, str(tmp_path)]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        assert server.stdout is not None
+        workers = [int(pid) for pid in server.stdout.readline().split()]
+        assert len(workers) == 2
+        assert all(exists(pid) for pid in workers)
+        os.kill(server.pid, how)
+        wait_until(lambda: not any(exists(pid) for pid in workers), seconds=5)

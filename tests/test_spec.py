@@ -1,0 +1,69 @@
+"""One validator for everybody: limits, names and a faithful round trip."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from iwae_core.registry import Registry, UnknownNameError
+from iwae_core.spec import ExperimentSpec, RunSpec, SpecError, limits
+
+
+def test_round_trip() -> None:
+    spec = ExperimentSpec(runs=(RunSpec("iwae", 7),), steps=12, learning_rate=0.01)
+    assert ExperimentSpec.from_json(spec.to_json()) == spec
+
+
+@pytest.mark.parametrize("field", limits(ExperimentSpec))
+@pytest.mark.parametrize("value", [-1, 10**9 + 1, float("nan"), float("inf"), "x", None, [1], True])
+def test_absurd_numbers_are_refused_by_name(field: str, value: object) -> None:
+    if field == "seed" and value == 10**9 + 1:
+        value = 2**31
+    with pytest.raises(SpecError, match=rf"^{field} \(.*\) must be a (whole )?number from .* to .*; got"):
+        replace(ExperimentSpec(), **{field: value})
+
+
+@pytest.mark.parametrize("k", [0, -1, 5001, 2.0, "5", True])
+def test_absurd_k_is_refused(k: object) -> None:
+    with pytest.raises(SpecError, match=r"k \(training k: samples per image\) must be a whole number from 1 to 5,000"):
+        RunSpec("iwae", k)  # type: ignore[arg-type]
+
+
+def test_unknown_names_list_the_known_ones() -> None:
+    with pytest.raises(SpecError, match="unknown estimator 'vea'; choose from vae, iwae"):
+        RunSpec("vea", 5)
+    with pytest.raises(SpecError, match="unknown data set 'cifar'; choose from mnist"):
+        ExperimentSpec(dataset="cifar")
+    with pytest.raises(SpecError, match="unknown model"):
+        RunSpec("vae", 5, "three_layers")
+
+
+@pytest.mark.parametrize("count", [0, 5])
+def test_number_of_runs(count: int) -> None:
+    with pytest.raises(SpecError, match=f"1 to 4 runs; got {count}"):
+        ExperimentSpec(runs=(RunSpec(),) * count)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"runs": 3}', '{"runs": [], "colour": 1}'])
+def test_anything_else_is_not_a_specification(text: str) -> None:
+    with pytest.raises(SpecError):
+        ExperimentSpec.from_json(text)
+    with pytest.raises(SpecError, match="not an experiment specification"):
+        ExperimentSpec.from_json(json.dumps({"runs": [{"estimator": "vae", "colour": 1}]}))
+
+
+@pytest.mark.parametrize("k", [1, 5, 50, 500])
+def test_evaluation_takes_at_most_a_third_of_the_work(k: int) -> None:
+    spec = ExperimentSpec(runs=(RunSpec("vae", k), RunSpec("iwae", k)), steps=100_000)
+    evaluation = spec.eval_images * spec.eval_k / spec.snapshot_interval
+    assert evaluation <= (evaluation + 3 * spec.batch_size * k) / 3
+    assert spec.steps / spec.snapshot_interval <= 200
+
+
+def test_a_name_can_be_taken_once() -> None:
+    registry: Registry[int] = Registry("thing")
+    registry.register("one", label="One")(1)
+    with pytest.raises(ValueError, match="thing 'one' is registered twice"):
+        registry.register("one", label="Uno")
+    with pytest.raises(UnknownNameError, match="unknown thing 'two'; choose from one"):
+        registry["two"]

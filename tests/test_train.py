@@ -1,0 +1,210 @@
+"""Training in lockstep, evaluation and what they report."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from iwae_core.bounds import LogWeights, elbo, iwae_bound
+from iwae_core.draws import Draws
+from iwae_core.estimators import iwae, vae
+from iwae_core.evaluate import bound_curves, log_weights
+from iwae_core.events import Event, Failed, Finished, Progress, Record, Snapshot, Started, decode, encode
+from iwae_core.history import History, estimate
+from iwae_core.models import Noise
+from iwae_core.models.gaussian_mlp import OneLayer
+from iwae_core.spec import ExperimentSpec, RunSpec
+from iwae_core.train import Experiment, Run, load_models, train
+
+SMALL = ExperimentSpec(
+    runs=(RunSpec("vae", 3), RunSpec("iwae", 3)), batch_size=8, steps=6, eval_images=5, eval_k=20, seed=4
+)
+
+
+def same(first: Event, second: Event) -> bool:
+    return encode(Record(0, 0.0, first)) == encode(Record(0, 0.0, second))
+
+
+def test_same_seed_same_events() -> None:
+    first, second = list(train(SMALL)), list(train(SMALL))
+    assert len(first) == len(second)
+    assert all(same(a, b) for a, b in zip(first, second, strict=True))
+    other = list(train(replace(SMALL, seed=5)))
+    assert not same(first[2], other[2])
+
+
+def test_the_story_a_run_tells() -> None:
+    events = list(train(SMALL))
+    assert isinstance(events[0], Started)
+    assert isinstance(events[1], Snapshot)
+    assert events[1].step == 0
+    assert [event.step for event in events if isinstance(event, Progress)] == [1, 2, 3, 4, 5, 6]
+    assert isinstance(events[-2], Snapshot)
+    assert events[-1] == Finished(6)
+    for event in events:
+        assert same(decode(encode(Record(0, 0.0, event))).event, event)
+
+
+def test_runs_in_lockstep_see_identical_minibatches_and_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[int, list[tuple[Tensor, Tensor]]] = {}
+    experiment = Experiment(SMALL)
+    for index, run in enumerate(experiment.runs):
+
+        def spy(x: Tensor, noise: Noise, index: int = index, run: Run = run) -> Draws:
+            if torch.is_grad_enabled():
+                seen.setdefault(index, []).append((x.clone(), noise[0].clone()))
+            return type(run.model).draw(run.model, x, noise)
+
+        monkeypatch.setattr(run.model, "draw", spy)
+    list(experiment.train())
+    assert len(seen[0]) == 6
+    for ours, theirs in zip(seen[0], seen[1], strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    assert not torch.equal(seen[0][0][0], seen[0][1][0])
+    assert not torch.equal(seen[0][0][1], seen[0][1][1])
+
+
+def test_two_runs_of_one_estimator_stay_identical_and_different_ones_part() -> None:
+    *_, last, _ = train(replace(SMALL, runs=(RunSpec("iwae", 3), RunSpec("iwae", 3), RunSpec("vae", 3))))
+    assert isinstance(last, Snapshot)
+    assert (last.iwae[0] == last.iwae[1]).all()
+    assert (last.iwae[0] != last.iwae[2]).any()
+
+
+def test_vae_and_iwae_are_the_same_at_one_sample() -> None:
+    *_, last, _ = train(replace(SMALL, runs=(RunSpec("vae", 1), RunSpec("iwae", 1))))
+    assert isinstance(last, Snapshot)
+    assert (last.iwae[0] == last.iwae[1]).all()
+    assert (last.samples[0] == last.samples[1]).all()
+
+
+@pytest.mark.parametrize("estimator", [vae, iwae])
+def test_micro_batches_give_the_gradient_of_the_whole_minibatch(
+    estimator: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = Experiment(SMALL)
+    run = experiment.runs[0]
+    run.estimator = estimator  # type: ignore[assignment]
+    x = experiment.data.minibatch(0, 0, 8)
+    gradients = []
+    for rows in (10_000, 7):
+        monkeypatch.setattr("iwae_core.train.ROWS", rows)
+        monkeypatch.setattr(run.optimiser, "step", lambda: None)
+        run.step(x, 0)
+        gradients.append([parameter.grad.clone() for parameter in run.model.parameters() if parameter.grad is not None])
+    for whole, parts in zip(*gradients, strict=True):
+        torch.testing.assert_close(parts, whole, atol=1e-5, rtol=1e-4)
+
+
+def test_training_improves_both_models() -> None:
+    events = list(train(replace(SMALL, steps=40, batch_size=50, eval_images=50)))
+    first, last = events[1], events[-2]
+    assert isinstance(first, Snapshot)
+    assert isinstance(last, Snapshot)
+    gain = estimate(last.iwae[:, -1] - first.iwae[:, -1])
+    assert (gain.mean > 5 * gain.stderr).all()
+    assert (gain.mean > 10).all()
+
+
+def test_an_exploding_run_stops_and_says_why() -> None:
+    experiment = Experiment(SMALL)
+    with torch.no_grad():
+        next(experiment.runs[1].model.parameters()).fill_(torch.nan)
+    *_, progress, failed = experiment.train()
+    assert isinstance(progress, Progress)
+    assert isinstance(failed, Failed)
+    assert failed.step == 1
+    assert failed.message == "a bound became nan; try a smaller learning rate"
+
+
+def test_evaluation_reads_only_and_ignores_grouping() -> None:
+    experiment = Experiment(SMALL)
+    model, x = experiment.runs[0].model, experiment.data.held_out(0, 60)
+    before = [parameter.clone() for parameter in model.parameters()]
+    whole = log_weights(model, x, 30, seed=1)
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    assert torch.equal(log_weights(model, x[40:], 30, seed=1, first=40), whole[:, 40:])
+    assert whole.dtype == torch.float64
+    curves = bound_curves(model, x, (1, 5, 30), seed=1)
+    torch.testing.assert_close(curves.iwae[-1], iwae_bound(whole))
+    torch.testing.assert_close(curves.iwae[0], elbo(whole))
+    torch.testing.assert_close(curves.elbo, elbo(whole))
+
+
+def test_evaluation_splits_many_samples_without_changing_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = Experiment(SMALL)
+    model, x = experiment.runs[0].model, experiment.held_out[:2]
+
+    def values(rows: int) -> LogWeights:
+        monkeypatch.setattr("iwae_core.evaluate.ROWS", rows)
+        return log_weights(model, x, 50, seed=1)
+
+    torch.testing.assert_close(values(7), values(1000), atol=1e-4, rtol=0)
+
+
+def test_evaluation_changes_with_the_data() -> None:
+    # A known mistake elsewhere: a "test" loop that read the last training batch.
+    experiment = Experiment(SMALL)
+    model = experiment.runs[0].model
+    first, second = (bound_curves(model, experiment.data.held_out(seed, 5), (1, 20), 0) for seed in (0, 1))
+    assert not torch.equal(first.iwae, second.iwae)
+
+
+def test_evaluated_bounds_are_unbiased_for_a_model_with_a_known_likelihood() -> None:
+    # A decoder that ignores h has log p(x) in closed form, and its posterior is the prior: L_1 = log p(x) -
+    # KL(q || prior), and L_k rises towards log p(x).
+    experiment = Experiment(SMALL)
+    model, x = experiment.runs[0].model, experiment.held_out
+    assert isinstance(model, OneLayer)
+    with torch.no_grad():
+        model.generative.logits.weight.zero_()
+        model.recognition.mean.weight.mul_(0.3)
+        model.recognition.log_scale.weight.mul_(0.1)
+        mean, log_scale = model.recognition(x)
+        log_p = torch.distributions.Bernoulli(logits=model.generative.logits.bias).log_prob(x).sum(-1)
+    kl = (0.5 * (mean**2 + (2 * log_scale).exp() - 1) - log_scale).sum(-1)
+    curves = bound_curves(model, x, (1, 10, 1000, 20_000), seed=0)
+    weights = log_weights(model, x, 20_000, seed=0)
+    error = (curves.elbo - (log_p - kl)) / (weights.std(0) / 20_000**0.5)
+    assert error.abs().max() < 5
+    gap = (log_p - curves.iwae).mean(1)
+    assert (gap.diff() < 0).all()
+    assert abs(float(gap[-1])) < 0.02 * float(gap[0])
+
+
+def test_checkpointed_models_evaluate_identically() -> None:
+    experiment = Experiment(SMALL)
+    *_, last, _ = experiment.train()
+    assert isinstance(last, Snapshot)
+    spec, models = load_models(experiment.state_dict())
+    assert spec == SMALL
+    again = bound_curves(models[1], experiment.held_out, SMALL.eval_ks, SMALL.seed)
+    assert (again.iwae.float().numpy() == last.iwae[1]).all()
+
+
+def test_history_is_the_fold_of_the_records() -> None:
+    events = list(train(SMALL))
+    records = [Record(number, 0.5 * number, event) for number, event in enumerate(events)]
+    history = History(records[:4])
+    assert history.step == 2
+    assert history.outcome is None
+    history.extend(records[4:])
+    assert history.spec == SMALL
+    assert history.step == 6
+    assert history.length == len(records)
+    assert history.outcome == Finished(6)
+    assert history.progress.shape == (6, 6)
+    assert history.progress[:, 0].tolist() == [1, 2, 3, 4, 5, 6]
+    assert history.steps_per_second() == pytest.approx(5 / (history.progress[-1, 1] - history.progress[0, 1]))
+    progress = [event for event in events if isinstance(event, Progress)]
+    assert history.progress[:, 2:4].tolist() == [list(event.elbo) for event in progress]
+    assert history.progress[:, 4:6].tolist() == [list(event.iwae) for event in progress]
+
+
+def test_standard_errors() -> None:
+    values = np.random.default_rng(0).normal(3.0, 2.0, (500, 400)).astype(np.float32)
+    mean, stderr = estimate(values)
+    assert stderr == pytest.approx(0.1, rel=0.2)
+    assert np.std((mean - 3.0) / stderr) == pytest.approx(1.0, rel=0.1)

@@ -1,0 +1,107 @@
+"""The main page: train VAE against IWAE, live, and compare both bounds of both models as k varies."""
+
+import base64
+from html import escape
+
+import streamlit as st
+
+from iwae_core.engines import State
+from iwae_core.events import Failed
+from iwae_core.figures import COLOURS, View, bounds_against_k, digit_sheet, read_at, training_curves
+from iwae_core.history import History
+from ui import words
+from ui.controls import buttons, settings
+from ui.live_chart import live_chart
+from ui.session import current_run, engine, recording
+
+UPDATE_SECONDS = 0.5
+
+
+def show() -> None:
+    """Draw the page; while an experiment runs, its live part redraws itself."""
+    st.title(words.TITLE, anchor=False)
+    st.markdown(words.QUESTION)
+    st.latex(words.EQUATIONS)
+    spec = settings()
+    run_id = current_run()
+    state = engine().state(run_id) if run_id else None
+    buttons(run_id, state, spec)
+    live = st.fragment(_live, run_every=UPDATE_SECONDS if state is not None and state.active else None)
+    live(run_id, state)
+
+
+def _live(run_id: str | None, drawn: State | None) -> None:
+    """Everything that changes while training. `drawn` is the state the buttons above were drawn for."""
+    state = engine().state(run_id) if run_id else None
+    history = engine().history(run_id) if run_id else recording()
+    _status(history, state)
+    wide, narrow = st.columns([3, 2], gap="medium")
+    with wide:
+        _bounds(history)
+    with narrow:
+        st.subheader(words.CURVES_HEADING, anchor=False)
+        live_chart(training_curves(history), key="curves", description=words.curves_summary(history), height=320)
+        st.caption(words.CURVES_NOTE)
+        _digits(history)
+    if state != drawn:
+        st.rerun()
+
+
+def _status(history: History, state: State | None) -> None:
+    if state is None and history.spec:
+        st.caption(f":material/history: **{words.RECORDED}**: {words.describe(history.spec)}")
+    elif state is State.INTERRUPTED:
+        st.warning(words.INTERRUPTED)
+    elif isinstance(history.outcome, Failed):
+        st.error(f"Training failed at step {history.outcome.step:,}: {history.outcome.message}.")
+    elif state is not None:
+        total = history.spec.steps if history.spec else 1
+        text = f"{state.capitalize()}: step {history.step:,} of {total:,}"
+        if state is State.RUNNING:
+            text += f" · {words.time_left(history)}"
+        st.progress(history.step / total, text)
+
+
+def _bounds(history: History) -> None:
+    st.subheader(words.PLOT_HEADING, anchor=False)
+    ks = history.spec.eval_ks if history.spec else (1,)
+    chart = st.container()
+    k = st.select_slider(words.VIEW_K, ks, 50 if 50 in ks else ks[-1], help=words.VIEW_K_HELP, key=f"view_k_{ks[-1]}")
+    reading = read_at(history, k)
+    with chart:
+        live_chart(
+            bounds_against_k(history, View(k)), key="bounds", description=words.chart_summary(reading), height=460
+        )
+    if reading is None:
+        st.caption(words.NO_EVALUATION)
+        return
+    st.markdown(words.readout(reading))
+    st.caption(words.PRECISION)
+    for finding in words.findings(reading):
+        st.markdown(finding)
+
+
+def _digits(history: History) -> None:
+    """Digits drawn by each model from the prior, and held-out digits beside each model's reconstruction."""
+    if history.spec is None or history.originals is None or not history.snapshots:
+        return
+    snapshot, runs = history.snapshots[-1], history.spec.runs
+    st.subheader(words.DIGITS_HEADING, anchor=False)
+    rows = [("held-out digits", history.originals, "currentColor")]
+    rows += [
+        (f"{r.label}: reconstructed", d, c) for r, d, c in zip(runs, snapshot.reconstructions, COLOURS, strict=False)
+    ]
+    rows += [
+        (f"{r.label}: sampled from the prior", d, c) for r, d, c in zip(runs, snapshot.samples, COLOURS, strict=False)
+    ]
+    st.html("".join(_row(*row) for row in rows))
+
+
+def _row(caption: str, digits: "object", colour: str) -> str:
+    png = base64.b64encode(digit_sheet(digits)).decode()  # type: ignore[arg-type]
+    return (
+        f'<figure style="margin:0 0 .6rem"><figcaption style="font-size:.85rem;border-left:.3rem solid {colour};'
+        f'padding-left:.4rem;margin-bottom:.2rem">{escape(caption)}</figcaption>'
+        f'<img src="data:image/png;base64,{png}" alt="{escape(caption)}" style="width:100%;image-rendering:pixelated">'
+        "</figure>"
+    )

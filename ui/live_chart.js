@@ -1,0 +1,195 @@
+// One live Plotly chart. Streamlit calls the default export again whenever the data or the theme changes, each time
+// with the same parentElement, so all that must outlive an update (zoom, observers) is kept in `charts`.
+
+const charts = new WeakMap();
+let library; // plotly.js, loaded once for all charts of the page
+
+function loadPlotly(url) {
+  library ??= new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    const fail = () => {
+      library = undefined; // the next update tries again
+      script.remove();
+      reject(new Error("its drawing library did not load. Check the connection or reload the page."));
+    };
+    script.src = url;
+    script.onload = () => (window.Plotly ? resolve(window.Plotly) : fail());
+    script.onerror = fail;
+    document.head.append(script);
+  });
+  return library;
+}
+
+// Defaults below whatever the figure sets itself, from the CSS variables that Streamlit puts on every component.
+function themeOf(element) {
+  const style = getComputedStyle(element);
+  const css = (name) => style.getPropertyValue(`--st-${name}`).trim();
+  const [text, line, font] = [css("text-color"), css("border-color"), css("font")];
+  const background = css("background-color");
+  const axis = {
+    automargin: true,
+    gridcolor: css("border-color-light"),
+    linecolor: line,
+    spikecolor: css("gray-color"),
+    spikedash: "dot",
+    spikethickness: 1,
+    ticklabelstandoff: 4,
+    title: { standoff: 10 },
+    zerolinecolor: line,
+  };
+  return {
+    layout: {
+      annotationdefaults: { arrowcolor: text },
+      dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom", // a finger on the plot scrolls the page
+      font: { color: text, family: font, size: 13 },
+      hoverlabel: { bgcolor: background, bordercolor: line, font: { color: text, family: font, size: 13 }, namelength: -1 },
+      margin: { b: 48, l: 60, r: 12, t: 32 },
+      modebar: { activecolor: css("primary-color"), bgcolor: "transparent", color: css("gray-color") },
+      paper_bgcolor: "transparent",
+      plot_bgcolor: "transparent",
+      shapedefaults: { line: { color: text } },
+      title: { automargin: true, font: { size: 16 }, x: 0, xref: "paper" },
+      xaxis: axis,
+      yaxis: axis,
+    },
+  };
+}
+
+class LiveChart {
+  constructor(parent) {
+    this.frame = parent.querySelector(".live-chart");
+    this.plot = parent.querySelector(".live-chart-plot");
+    this.note = parent.querySelector(".live-chart-note");
+    this.caption = parent.querySelector("figcaption");
+    this.zooms = new Map(); // axis name -> the range the user chose, null after a reset
+    this.calls = 0;
+    this.observer = new ResizeObserver(() => {
+      if (this.drawn && this.plot.offsetWidth) this.Plotly.Plots.resize(this.plot);
+    });
+    this.observer.observe(this.plot);
+  }
+
+  async update({ description, figure, height, name, plotly_js }) {
+    Object.assign(this, { figure, name });
+    this.frame.ariaLabel = description;
+    this.caption.textContent = description;
+    this.plot.style.height = `${height}px`;
+    try {
+      this.Plotly ??= await loadPlotly(plotly_js);
+      if (this.observer) await this.draw();
+      this.note.textContent = "";
+    } catch (error) {
+      this.Plotly?.purge(this.plot); // the next update starts afresh
+      this.drawn = undefined;
+      this.note.textContent = `This chart cannot be shown: ${error.message}`;
+    }
+  }
+
+  async draw() {
+    const template = themeOf(this.plot);
+    const wanted = JSON.stringify(template) + this.figure;
+    if (wanted === this.drawn) return;
+    const first = !this.drawn;
+    this.drawn = wanted;
+    const { data, layout } = JSON.parse(this.figure);
+    this.identify(data);
+    this.restoreZoom(layout);
+    if (matchMedia("(prefers-reduced-motion: reduce)").matches) delete layout.transition;
+    // No config after the first time: Plotly.react rebuilds the chart when it is given one that differs.
+    await this.Plotly.react(this.plot, data, { ...layout, template }, ...(first ? [this.config()] : []));
+    if (first) this.listen();
+  }
+
+  // Plotly remembers a legend choice by trace uid, or else by position, which shifts when a trace is inserted.
+  // It also puts the uid into CSS selectors.
+  identify(data) {
+    const seen = {};
+    for (const trace of data) {
+      const name = encodeURIComponent(trace.name).replace(/\W/g, "_");
+      seen[name] = (seen[name] ?? 0) + 1;
+      trace.uid ??= `${name}-${seen[name]}`;
+    }
+  }
+
+  // Plotly's uirevision forgets the user's zoom once the figure asks for another range, so zoom is restored here and
+  // the false uirevision keeps Plotly from doing the same on its own terms.
+  restoreZoom(layout) {
+    layout.uirevision ??= "live";
+    if (layout.uirevision !== this.revision) this.forgetZoom();
+    this.revision = layout.uirevision;
+    for (const [axis, range] of this.zooms) {
+      layout[axis] = { ...layout[axis], uirevision: false, ...(range && { autorange: false, range: [...range] }) };
+    }
+  }
+
+  forgetZoom() {
+    for (const axis of this.zooms.keys()) this.zooms.set(axis, null);
+  }
+
+  listen() {
+    // The description speaks for the drawing; the buttons stay reachable.
+    for (const svg of this.plot.querySelectorAll(".main-svg")) svg.ariaHidden = "true";
+    this.plot.on("plotly_relayout", (changes) => {
+      for (const key of Object.keys(changes)) {
+        const axis = key.match(/^[xy]axis\d*(?=\.(auto)?range)/)?.[0];
+        if (axis) this.zooms.set(axis, this.plot.layout[axis].autorange ? null : [...this.plot.layout[axis].range]);
+      }
+    });
+    this.plot.on("plotly_doubleclick", () => this.reset());
+  }
+
+  reset() {
+    this.forgetZoom();
+    this.drawn += " "; // differs from what is wanted
+    this.draw();
+  }
+
+  download() {
+    const paper_bgcolor = getComputedStyle(this.plot).getPropertyValue("--st-background-color").trim();
+    const { data, layout, offsetHeight: height, offsetWidth: width } = this.plot;
+    const figure = { data, layout: { ...layout, paper_bgcolor } };
+    this.Plotly.downloadImage(figure, { filename: this.name, format: "svg", height, width });
+  }
+
+  config() {
+    const { camera, home } = this.Plotly.Icons;
+    const reset = {
+      click: () => {
+        // On a phone this also gives the finger back to the page.
+        this.Plotly.relayout(this.plot, { dragmode: this.plot.layout.template.layout.dragmode });
+        this.reset();
+      },
+      icon: home,
+      name: "reset",
+      title: "Reset view",
+    };
+    const download = { click: () => this.download(), icon: camera, name: "download", title: "Download as SVG" };
+    return {
+      displaylogo: false,
+      doubleClick: false, // Plotly would go back to the first figure's range; ours to the latest
+      modeBarButtons: [["zoom2d", "pan2d"], [reset, download]],
+      responsive: true,
+      scrollZoom: false,
+      showSendToCloud: false,
+    };
+  }
+
+  dispose() {
+    this.observer.disconnect();
+    this.observer = undefined;
+    this.Plotly?.purge(this.plot);
+  }
+}
+
+export default function ({ data, parentElement }) {
+  if (!charts.has(parentElement)) charts.set(parentElement, new LiveChart(parentElement));
+  const chart = charts.get(parentElement);
+  const call = ++chart.calls;
+  chart.update(data);
+  // Streamlit also runs the clean-up of a call that was overtaken by the next one: only the last one ends the chart.
+  return () => {
+    if (call !== chart.calls) return;
+    charts.delete(parentElement);
+    chart.dispose();
+  };
+}
