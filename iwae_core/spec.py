@@ -104,15 +104,15 @@ class ExperimentSpec:
         """The values of k at which the bounds are evaluated."""
         return nested_grid(self.eval_k)
 
-    @property
-    def snapshot_interval(self) -> int:
-        """Steps between evaluations: often enough to watch, and at most about a third of all the work.
+    def next_snapshot(self, step: int) -> int:
+        """The step of the evaluation that follows one at `step`: soon enough to watch, at most a third of all the work.
 
-        A training sample costs a forward and a backward pass, about three times an evaluation sample.
+        A training sample costs a forward and a backward pass, about three times an evaluation sample. Late in a long
+        run little changes from step to step, so the distance grows with the steps made.
         """
         evaluation = self.eval_images * self.eval_k * len(self.runs)
         training = 3 * self.batch_size * sum(run.k for run in self.runs)
-        return max(math.ceil(2 * evaluation / training), math.ceil(self.steps / 200))
+        return min(self.steps, step + max(math.ceil(2 * evaluation / training), step // 50))
 
     def to_json(self) -> str:
         """A JSON object; `from_json` reads it back."""

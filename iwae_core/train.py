@@ -76,6 +76,7 @@ class Experiment:
     def train(self) -> Iterator[Event]:
         """Events of the whole training, lazily: whoever iterates decides when the next step is made, if at all."""
         yield Started(self.spec.to_json(), _bytes(self.held_out[:DIGITS]))
+        evaluation = self.spec.next_snapshot(0)
         yield self.snapshot(0)
         for step in range(1, self.spec.steps + 1):
             x = self.data.minibatch(self.spec.seed, step - 1, self.spec.batch_size)
@@ -86,7 +87,8 @@ class Experiment:
             if broken:
                 yield Failed(step, f"a bound became {broken[0]}; try a smaller learning rate")
                 return
-            if step % self.spec.snapshot_interval == 0 or step == self.spec.steps:
+            if step == evaluation:
+                evaluation = self.spec.next_snapshot(step)
                 yield self.snapshot(step)
         yield Finished(self.spec.steps)
 

@@ -55,9 +55,13 @@ def test_anything_else_is_not_a_specification(text: str) -> None:
 @pytest.mark.parametrize("k", [1, 5, 50, 500])
 def test_evaluation_takes_at_most_a_third_of_the_work(k: int) -> None:
     spec = ExperimentSpec(runs=(RunSpec("vae", k), RunSpec("iwae", k)), steps=100_000)
-    evaluation = spec.eval_images * spec.eval_k / spec.snapshot_interval
-    assert evaluation <= (evaluation + 3 * spec.batch_size * k) / 3
-    assert spec.steps / spec.snapshot_interval <= 200
+    snapshots = [0]
+    while snapshots[-1] < spec.steps:
+        snapshots.append(spec.next_snapshot(snapshots[-1]))
+    assert snapshots[-1] == spec.steps
+    evaluation = spec.eval_images * spec.eval_k * (len(snapshots) - 2)  # the first and the last are always made
+    assert evaluation <= (evaluation + 3 * spec.batch_size * k * spec.steps) / 3
+    assert 4 < len(snapshots) < 400
 
 
 def test_a_name_can_be_taken_once() -> None:

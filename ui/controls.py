@@ -53,6 +53,9 @@ def buttons(run_id: str | None, state: State | None, spec: ExperimentSpec) -> No
 
 
 def _train(spec: ExperimentSpec) -> None:
+    run_id = st.query_params.get("run")
+    if run_id and engine().state(run_id).active:
+        return  # the second half of a double click
     try:
         st.query_params["run"] = engine().submit(spec)
     except EngineFullError as error:

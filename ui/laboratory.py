@@ -15,13 +15,20 @@ from ui.live_chart import live_chart
 from ui.session import current_run, engine, recording
 
 UPDATE_SECONDS = 0.5
+STYLE = """<style>
+.stMainBlockContainer { padding-top: 3.5rem }
+.stMainBlockContainer table { font-size: 0.875rem; font-variant-numeric: tabular-nums }
+.stMainBlockContainer :is(th, td) { padding: 0.3rem 0.45rem; white-space: nowrap }
+</style>"""
 
 
 def show() -> None:
     """Draw the page; while an experiment runs, its live part redraws itself."""
+    st.html(STYLE)
     st.title(words.TITLE, anchor=False)
-    st.markdown(words.QUESTION)
-    st.latex(words.EQUATIONS)
+    question, equations = st.columns([3, 2], gap="medium", vertical_alignment="center")
+    question.markdown(words.QUESTION)
+    equations.latex(words.EQUATIONS)
     spec = settings()
     run_id = current_run()
     state = engine().state(run_id) if run_id else None
@@ -34,7 +41,8 @@ def _live(run_id: str | None, drawn: State | None) -> None:
     """Everything that changes while training. `drawn` is the state the buttons above were drawn for."""
     state = engine().state(run_id) if run_id else None
     history = engine().history(run_id) if run_id else recording()
-    _status(history, state)
+    with st.container():  # one place whatever it holds: charts further down would be mounted anew if it moved them
+        _status(history, state)
     wide, narrow = st.columns([3, 2], gap="medium")
     with wide:
         _bounds(history)
@@ -60,6 +68,8 @@ def _status(history: History, state: State | None) -> None:
         if state is State.RUNNING:
             text += f" · {words.time_left(history)}"
         st.progress(history.step / total, text)
+        if history.spec:
+            st.caption(words.describe(history.spec))
 
 
 def _bounds(history: History) -> None:

@@ -6,13 +6,13 @@ from iwae_core.spec import ExperimentSpec
 
 TITLE = "Why is the importance weighted bound better?"
 QUESTION = (
-    "With the same k samples, at the same cost, two formulas look alike: average the logs of the k weights, "
-    "or take the log of their average. Train a variational autoencoder on each and watch what differs."
+    "Draw k samples of the latent variables of an image from q and weigh each, "
+    r"$w_i = p_\theta(x, h_i) / q_\phi(h_i \mid x)$. With the same samples, at the same cost, two formulas look alike: "
+    "average the logs, or take the log of the average. Train a variational autoencoder on each and watch what differs."
 )
 EQUATIONS = (
     r"\underbrace{\tfrac1k\textstyle\sum_i \log w_i}_{\text{minibatch ELBO (dashed)}}"
     r"\;\le\;\underbrace{\log \tfrac1k\textstyle\sum_i w_i}_{\text{estimates } L_k \text{ (solid)}}"
-    r"\qquad w_i=\frac{p_\theta(x,h_i)}{q_\phi(h_i\mid x)},\quad h_i\sim q_\phi(h\mid x)"
 )
 SETTINGS = "Settings of your own experiment"
 SETTINGS_NOTE = (
@@ -30,7 +30,7 @@ PRECISION = "± is two standard errors over held-out digits. Differences are pai
 RECORDED = "Recorded experiment"
 NO_EVALUATION = "The first evaluation is on its way."
 WORSE_ELBO = (
-    "L_k asks that some of the k samples explain the digit, the ELBO that all of them do. So q spreads out: "
+    "$L_k$ asks that some of the k samples explain the digit, the ELBO that all of them do. So q spreads out: "
     "alone it is a worse posterior, with its weights a better one. An IWAE is misjudged by its ELBO."
 )
 INTERRUPTED = "This experiment ended unexpectedly: its worker process is gone. What it had reported is below."
@@ -64,12 +64,12 @@ def readout(reading: Reading) -> str:
     """The numbers at the marker, as a Markdown table."""
     runs = reading.spec.runs
     first, last = runs[0].label, runs[-1].label
-    rows = [f"| at k = {reading.k:,} | $L_k$ | minibatch ELBO | difference |", "|:--|--:|--:|--:|"]
+    rows = [f"| at k = {reading.k:,} | $L_k$ | ELBO | $L_k$ − ELBO |", "|:--|--:|--:|--:|"]
     for run, iwae, elbo, gain in zip(runs, reading.iwae, reading.elbo, reading.gain, strict=True):
-        rows.append(f"| {run.label} model | {plus_minus(iwae)} | {plus_minus(elbo)} | {plus_minus(gain, True)} |")
+        rows.append(f"| {run.label} | {plus_minus(iwae)} | {plus_minus(elbo)} | {plus_minus(gain, True)} |")
     if len(runs) > 1:
         leads = f"{plus_minus(reading.iwae_lead, True)} | {plus_minus(reading.elbo_lead, True)}"
-        rows.append(f"| {last} minus {first} | {leads} | |")
+        rows.append(f"| {last} − {first} | {leads} | |")
     return "\n".join(rows)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ class Dataset:
     test: Tensor
     test_labels: Tensor
 
-    @property
+    @cached_property
     def train_mean(self) -> Tensor:
         """Mean grey value of each pixel over the training images, in [0, 1], `[pixels]`."""
         return self.train.sum(0) / (255.0 * len(self.train))

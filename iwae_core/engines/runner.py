@@ -21,7 +21,7 @@ LOG, SPEC, CHECKPOINT = "events.jsonl", "spec.json", "checkpoint.pt"
 
 
 class Clock:
-    """Seconds of training, standing still while nobody iterates; monotonic, so changing the system time does no harm."""
+    """Seconds of training, standing still while nobody iterates; monotonic, so a change of system time does no harm."""
 
     def __init__(self) -> None:
         self._start = time.monotonic()
