@@ -1,0 +1,130 @@
+"""Figures and sentences say what the numbers say."""
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from iwae_core.events import Progress, Record, Snapshot, Started
+from iwae_core.figures import View, bounds_against_k, digit_sheet, read_at, training_curves
+from iwae_core.history import History
+from iwae_core.spec import ExperimentSpec
+from ui import words
+
+SPEC = ExperimentSpec(eval_images=60, eval_k=100, steps=1000)
+POINTS = len(SPEC.eval_ks)
+
+
+def history(lead: float = 0.0, elbo_lead: float = 0.0, steps: int = 0, runs: int = 2) -> History:
+    """A run whose IWAE model leads VAE by given amounts, up to small independent noise of each image."""
+    rng = np.random.default_rng(0)
+    images = rng.normal(-90, 20, 60)
+    elbo = np.stack([images - 5, images - 5 + elbo_lead + rng.normal(0, 0.5, 60)])
+    rise = 4 * np.arange(POINTS) / (POINTS - 1)
+    iwae = elbo[:, None, :] + rise[:, None]
+    iwae[1] += (lead - elbo_lead) * rise[:, None] / 4
+    digits = np.zeros((2, 10, 784), np.uint8)
+    events = [
+        Started(replace(SPEC, runs=SPEC.runs[:runs]).to_json(), digits[0]),
+        Snapshot(0, iwae[:runs].astype(np.float32), elbo[:runs].astype(np.float32), digits[:runs], digits[:runs]),
+        *(Progress(step, (-100.0 - 1 / step, -110.0), (-95.0, -99.0)) for step in range(1, steps + 1)),
+    ]
+    return History(Record(number, float(number), event) for number, event in enumerate(events))
+
+
+def test_the_plot_shows_means_bands_and_a_marker() -> None:
+    run = history()
+    figure = bounds_against_k(run, View(k=10))
+    lines = {trace.name: trace for trace in figure.data if trace.name}
+    assert list(lines) == ["VAE: L<sub>k</sub>", "VAE: ELBO", "IWAE: L<sub>k</sub>", "IWAE: ELBO"]
+    snapshot = run.snapshots[0]
+    assert lines["IWAE: L<sub>k</sub>"].y == pytest.approx(snapshot.iwae[1].mean(1), rel=1e-6)
+    assert lines["VAE: ELBO"].y == pytest.approx([snapshot.elbo[0].mean()] * POINTS, rel=1e-6)
+    assert [trace.line.dash for trace in lines.values()] == ["solid", "dash", "solid", "dash"]
+    assert figure.layout.shapes[0].x0 == 10
+    band = next(trace for trace in figure.data if trace.fill == "toself")
+    half = 2 * snapshot.iwae[0].std(1, ddof=1) / np.sqrt(60)
+    assert band.y[:POINTS] == pytest.approx(snapshot.iwae[0].mean(1) - half, rel=1e-5)
+    assert band.y[POINTS:][::-1] == pytest.approx(snapshot.iwae[0].mean(1) + half, rel=1e-5)
+    markers = [trace.y[0] for trace in figure.data if trace.mode == "markers"]
+    assert markers == pytest.approx([line.y[SPEC.eval_ks.index(10)] for line in lines.values()])
+
+
+def test_figures_without_data_are_empty_not_errors() -> None:
+    assert not bounds_against_k(History(), View()).data
+    assert not training_curves(History()).data
+    assert read_at(History(), 1) is None
+
+
+@pytest.mark.parametrize("steps", [1, 7, 400, 401, 5000])
+def test_training_curves_are_averages_that_keep_the_newest_step(steps: int) -> None:
+    figure = training_curves(history(steps=steps))
+    assert len(figure.data) == 4
+    width = -(-steps // 400)
+    for trace in figure.data:
+        assert len(trace.x) == steps // width
+        assert trace.x[-1] == pytest.approx(steps - (width - 1) / 2)
+    last = [1 / step for step in range(steps - width + 1, steps + 1)]
+    assert figure.data[1].y[-1] == pytest.approx(-100 - np.mean(last), rel=1e-6)
+
+
+def test_reading_pairs_the_runs() -> None:
+    run = history(lead=1.0, elbo_lead=-3.0)
+    reading = read_at(run, 100)
+    assert reading is not None
+    difference = (run.snapshots[0].iwae[1, -1] - run.snapshots[0].iwae[0, -1]).astype(float)
+    assert reading.iwae_lead.mean == pytest.approx(difference.mean())
+    assert reading.iwae_lead.stderr == pytest.approx(difference.std(ddof=1) / np.sqrt(60), rel=1e-5)
+    assert reading.iwae_lead.stderr < 0.1 * reading.iwae[0].stderr
+    assert reading.gain[0].mean == pytest.approx(4.0, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("lead", "elbo_lead", "fit", "own"),
+    [
+        (1.0, -3.0, "IWAE is ahead by", "IWAE is behind by"),
+        (-1.0, 0.0, "IWAE is behind by", "cannot be told apart"),
+        (0.0, 2.0, "cannot be told apart", "IWAE is ahead by"),
+    ],
+)
+def test_findings_claim_what_three_standard_errors_show(lead: float, elbo_lead: float, fit: str, own: str) -> None:
+    reading = read_at(history(lead, elbo_lead), 100)
+    assert reading is not None
+    formulas, models, elbos = words.findings(reading)
+    assert "4.0 nats for the VAE model" in formulas
+    assert fit in models
+    assert own in elbos
+    assert (words.WORSE_ELBO in elbos) == (elbo_lead < 0)
+
+
+def test_at_one_sample_the_formulas_are_the_same_number() -> None:
+    reading = read_at(history(), 1)
+    assert reading is not None
+    assert "the same number" in words.findings(reading)[0]
+    table = words.readout(reading)
+    assert "at k = 1 " in table
+    assert "+0.00 ± 0.00" in table
+
+
+def test_one_run_alone_is_not_compared() -> None:
+    reading = read_at(history(runs=1), 10)
+    assert reading is not None
+    assert len(words.findings(reading)) == 1
+    assert len(words.readout(reading).splitlines()) == 3
+
+
+def test_digit_sheets_are_ink_on_white() -> None:
+    digits = np.zeros((3, 784), np.uint8)
+    digits[1] = 255
+    image = np.array(Image.open(io.BytesIO(digit_sheet(digits))))
+    assert image.shape == (28, 3 * 28 + 2 * 2, 2)
+    assert (image[:, :28] == [255, 255]).all()
+    assert (image[:, 30:58] == [0, 255]).all()
+    assert (image[:, 28:30, 1] == 0).all()
+
+
+def test_time_left() -> None:
+    assert words.time_left(history()) == words.LOADING_WORKER
+    assert words.time_left(history(steps=100)) == "1 steps/s, 15 min left"

@@ -1,0 +1,44 @@
+"""What the layout promises: imports point one way, and nothing names a machine it was made on."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CORE, PAGE = ROOT / "iwae_core", ROOT / "ui"
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+def importers(files: list[Path], package: str) -> list[str]:
+    assert files
+    return [str(file) for file in files if any(name.split(".")[0] == package for name in imports(file))]
+
+
+def test_the_core_never_imports_streamlit_or_the_page() -> None:
+    files = sorted(CORE.rglob("*.py"))
+    assert len(files) > 15
+    assert importers(files, "streamlit") == []
+    assert importers(files, "ui") == []
+
+
+def test_the_page_and_the_figures_never_import_torch() -> None:
+    files = [*PAGE.rglob("*.py"), ROOT / "app.py", CORE / "figures.py", CORE / "history.py", CORE / "events.py"]
+    assert importers(files, "torch") == []
+
+
+ORDER = ("bounds", "draws", "estimators", "spec", "train", "engines")
+
+
+@pytest.mark.parametrize(("lower", "higher"), [(a, b) for i, a in enumerate(ORDER) for b in ORDER[i + 1 :]])
+def test_imports_point_one_way(lower: str, higher: str) -> None:
+    file = CORE / f"{lower}.py"
+    assert not [name for name in imports(file) if name.startswith(f"iwae_core.{higher}")]
