@@ -78,9 +78,7 @@ def parser() -> Parser:
 
 def train_command(options: argparse.Namespace) -> int:
     """Train the experiment the options describe into a new folder."""
-    spec = ExperimentSpec(
-        runs=_runs(options.estimator, options.k), **{name: getattr(options, name) for name in limits(ExperimentSpec)}
-    )
+    spec = requested(options)
     folder: Path = options.out
     if (folder / LOG).exists():
         raise UsageError(f"argument --out: {folder} already holds a run; give a new folder")
@@ -111,6 +109,12 @@ def evaluate_command(options: argparse.Namespace) -> int:
     result = {"runs": runs, "images": len(x), "samples": options.k}
     print(json.dumps(result) if options.json else "\n" + "\n".join(_table(result)))
     return 0
+
+
+def requested(options: argparse.Namespace) -> ExperimentSpec:
+    """The experiment that the options of `train` describe."""
+    numbers = {name: getattr(options, name) for name in limits(ExperimentSpec)}
+    return ExperimentSpec(runs=_runs(options.estimator, options.k), **numbers)
 
 
 def _runs(estimators: str, ks: str) -> tuple[RunSpec, ...]:

@@ -14,6 +14,7 @@ from iwae_core.registry import Registry, UnknownNameError
 
 REGISTRIES: Mapping[str, Registry[Any]] = {"estimator": ESTIMATORS, "model": MODELS, "dataset": DATASETS}
 MAX_RUNS = 4
+MAX_SAMPLES = 500_000  # of one training step: their noise alone takes 100 MB
 
 
 class SpecError(ValueError):
@@ -98,6 +99,9 @@ class ExperimentSpec:
         check(self)
         if not 1 <= len(self.runs) <= MAX_RUNS:
             raise SpecError(f"an experiment has 1 to {MAX_RUNS} runs; got {len(self.runs)}")
+        samples = self.batch_size * max(run.k for run in self.runs)
+        if samples > MAX_SAMPLES:
+            raise SpecError(f"k times batch_size must be at most {MAX_SAMPLES:,}; got {samples:,}; reduce one of them")
 
     @property
     def eval_ks(self) -> tuple[int, ...]:

@@ -74,13 +74,13 @@ def test_pause_resume_and_stop(engine: Engine) -> None:
     assert engine.state(run_id) is State.PAUSED
     time.sleep(0.3)
     held = engine.history(run_id).step
-    time.sleep(0.3)
+    time.sleep(1)
     assert engine.history(run_id).step == held
     seconds = engine.history(run_id).seconds
     engine.send(run_id, "resume")
     assert engine.state(run_id) is State.RUNNING
     wait_until(lambda: engine.history(run_id).step > held)
-    assert engine.history(run_id).seconds < seconds + 0.3, "a pause must not count as training time"
+    assert engine.history(run_id).seconds < seconds + 0.9, "a pause must not count as training time"
     engine.send(run_id, "stop")
     wait_until(lambda: not engine.state(run_id).active)
     assert engine.state(run_id) is State.STOPPED

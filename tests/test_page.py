@@ -217,6 +217,16 @@ def test_a_double_click_starts_one_run_and_a_full_machine_says_so(
         stop(page)
 
 
+def test_settings_that_cannot_be_combined_are_refused(open_page: Callable[..., Page], url: str) -> None:
+    page = open_page(url)
+    set_number(page, "training k: samples per image", "5000")
+    set_number(page, "images per minibatch", "1000")
+    expect(page.get_by_text("k times batch_size must be at most 500,000; got 5,000,000")).to_be_visible()
+    expect(page.get_by_role("button", name="Train", exact=True)).to_be_disabled()
+    set_number(page, "images per minibatch", "100")
+    expect(page.get_by_role("button", name="Train", exact=True)).to_be_enabled()
+
+
 @pytest.mark.parametrize("run_id", ["0" * 32, "../../etc/passwd", "<script>alert(1)</script>", "x" * 2000])
 def test_a_stale_or_hostile_link_falls_back_to_the_recording(
     open_page: Callable[..., Page], url: str, run_id: str

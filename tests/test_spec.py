@@ -44,6 +44,13 @@ def test_number_of_runs(count: int) -> None:
         ExperimentSpec(runs=(RunSpec(),) * count)
 
 
+def test_a_step_has_a_largest_size() -> None:
+    with pytest.raises(
+        SpecError, match="k times batch_size must be at most 500,000; got 5,000,000; reduce one of them"
+    ):
+        ExperimentSpec(runs=(RunSpec("vae", 1), RunSpec("iwae", 5000)), batch_size=1000)
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"runs": 3}', '{"runs": [], "colour": 1}'])
 def test_anything_else_is_not_a_specification(text: str) -> None:
     with pytest.raises(SpecError):

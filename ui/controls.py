@@ -5,15 +5,15 @@ from typing import Any
 import streamlit as st
 
 from iwae_core.engines import EngineFullError, State
-from iwae_core.spec import ExperimentSpec, Limits, RunSpec, limits
+from iwae_core.spec import ExperimentSpec, Limits, RunSpec, SpecError, limits
 from ui import words
 from ui.session import engine
 
 STEPS = {"learning_rate": 5e-4, "steps": 500, "batch_size": 10}
 
 
-def settings() -> ExperimentSpec:
-    """Inputs for everything the paper varies; their limits are those of the specification."""
+def settings() -> ExperimentSpec | None:
+    """Inputs for everything the paper varies; None, and the reason on the page, if they cannot be combined."""
     default = ExperimentSpec()
     with st.sidebar:
         st.subheader(words.SETTINGS)
@@ -21,7 +21,11 @@ def settings() -> ExperimentSpec:
         names = ("batch_size", "learning_rate", "steps", "seed")
         values = {name: _number(name, limits(ExperimentSpec)[name], getattr(default, name)) for name in names}
         st.caption(words.SETTINGS_NOTE)
-    return ExperimentSpec(runs=tuple(RunSpec(run.estimator, int(k)) for run in default.runs), **values)
+        try:
+            return ExperimentSpec(runs=tuple(RunSpec(run.estimator, k) for run in default.runs), **values)
+        except SpecError as error:
+            st.error(f"These settings cannot be trained: {error}.")
+            return None
 
 
 def _number(name: str, limit: Limits, default: Any, text: str | None = None) -> Any:
@@ -38,12 +42,19 @@ def _number(name: str, limit: Limits, default: Any, text: str | None = None) -> 
     )
 
 
-def buttons(run_id: str | None, state: State | None, spec: ExperimentSpec) -> None:
+def buttons(run_id: str | None, state: State | None, spec: ExperimentSpec | None) -> None:
     """Train, Pause or Resume, Stop: each enabled when it would do something."""
     active = state is not None and state.active
     paused = state is State.PAUSED
     with st.container(horizontal=True):
-        st.button("Train", type="primary", icon=":material/play_arrow:", disabled=active, on_click=_train, args=(spec,))
+        st.button(
+            "Train",
+            type="primary",
+            icon=":material/play_arrow:",
+            disabled=active or spec is None,
+            on_click=_train,
+            args=(spec,),
+        )
         label, icon = ("Resume", ":material/resume:") if paused else ("Pause", ":material/pause:")
         command = "resume" if paused else "pause"
         st.button(label, icon=icon, disabled=not active, on_click=engine().send, args=(run_id, command), key="pause")

@@ -3,12 +3,15 @@
 import base64
 from html import escape
 
+import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 
 from iwae_core.engines import State
 from iwae_core.events import Failed
 from iwae_core.figures import COLOURS, View, bounds_against_k, digit_sheet, read_at, training_curves
 from iwae_core.history import History
+from iwae_core.spec import ExperimentSpec
 from ui import words
 from ui.controls import buttons, settings
 from ui.live_chart import live_chart
@@ -41,11 +44,13 @@ def _live(run_id: str | None, drawn: State | None) -> None:
     """Everything that changes while training. `drawn` is the state the buttons above were drawn for."""
     state = engine().state(run_id) if run_id else None
     history = engine().history(run_id) if run_id else recording()
+    spec = engine().spec(run_id) if run_id else history.spec
+    assert spec is not None, "a recording begins with its specification"
     with st.container():  # one place whatever it holds: charts further down would be mounted anew if it moved them
-        _status(history, state)
+        _status(history, spec, state)
     wide, narrow = st.columns([3, 2], gap="medium")
     with wide:
-        _bounds(history)
+        _bounds(history, spec)
     with narrow:
         st.subheader(words.CURVES_HEADING, anchor=False)
         live_chart(training_curves(history), key="curves", description=words.curves_summary(history), height=320)
@@ -55,26 +60,24 @@ def _live(run_id: str | None, drawn: State | None) -> None:
         st.rerun()
 
 
-def _status(history: History, state: State | None) -> None:
-    if state is None and history.spec:
-        st.caption(f":material/history: **{words.RECORDED}**: {words.describe(history.spec)}")
+def _status(history: History, spec: ExperimentSpec, state: State | None) -> None:
+    if state is None:
+        st.caption(f":material/history: **{words.RECORDED}**: {words.describe(spec)}")
     elif state is State.INTERRUPTED:
         st.warning(words.INTERRUPTED)
     elif isinstance(history.outcome, Failed):
         st.error(f"Training failed at step {history.outcome.step:,}: {history.outcome.message}.")
-    elif state is not None:
-        total = history.spec.steps if history.spec else 1
-        text = f"{state.capitalize()}: step {history.step:,} of {total:,}"
+    else:
+        text = f"{state.capitalize()}: step {history.step:,} of {spec.steps:,}"
         if state is State.RUNNING:
             text += f" · {words.time_left(history)}"
-        st.progress(history.step / total, text)
-        if history.spec:
-            st.caption(words.describe(history.spec))
+        st.progress(history.step / spec.steps, text)
+        st.caption(words.describe(spec))
 
 
-def _bounds(history: History) -> None:
+def _bounds(history: History, spec: ExperimentSpec) -> None:
     st.subheader(words.PLOT_HEADING, anchor=False)
-    ks = history.spec.eval_ks if history.spec else (1,)
+    ks = spec.eval_ks
     chart = st.container()
     k = st.select_slider(words.VIEW_K, ks, 50 if 50 in ks else ks[-1], help=words.VIEW_K_HELP, key=f"view_k_{ks[-1]}")
     reading = read_at(history, k)
@@ -97,18 +100,14 @@ def _digits(history: History) -> None:
         return
     snapshot, runs = history.snapshots[-1], history.spec.runs
     st.subheader(words.DIGITS_HEADING, anchor=False)
-    rows = [("held-out digits", history.originals, "currentColor")]
-    rows += [
-        (f"{r.label}: reconstructed", d, c) for r, d, c in zip(runs, snapshot.reconstructions, COLOURS, strict=False)
-    ]
-    rows += [
-        (f"{r.label}: sampled from the prior", d, c) for r, d, c in zip(runs, snapshot.samples, COLOURS, strict=False)
-    ]
-    st.html("".join(_row(*row) for row in rows))
+    rows = [_row("held-out digits", history.originals, "currentColor")]
+    for what, digits in ("reconstructed", snapshot.reconstructions), ("sampled from the prior", snapshot.samples):
+        rows += [_row(f"{run.label}: {what}", *row) for run, *row in zip(runs, digits, COLOURS, strict=False)]
+    st.html("".join(rows))
 
 
-def _row(caption: str, digits: "object", colour: str) -> str:
-    png = base64.b64encode(digit_sheet(digits)).decode()  # type: ignore[arg-type]
+def _row(caption: str, digits: NDArray[np.uint8], colour: str) -> str:
+    png = base64.b64encode(digit_sheet(digits)).decode()
     return (
         f'<figure style="margin:0 0 .6rem"><figcaption style="font-size:.85rem;border-left:.3rem solid {colour};'
         f'padding-left:.4rem;margin-bottom:.2rem">{escape(caption)}</figcaption>'

@@ -24,6 +24,7 @@ def main() -> None:
     """Get ready, train the one run asked for, and end."""
     lines: SimpleQueue[str] = SimpleQueue()
     threading.Thread(target=_listen, args=(lines,), daemon=True).start()
+    os.nice(5)  # the page comes first
     prepare_process()
     with contextlib.suppress(DataError):  # the run itself will report it
         DATASETS["mnist"].item().train_mean  # noqa: B018  (computed once, then kept)

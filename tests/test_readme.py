@@ -1,0 +1,82 @@
+"""README is true: its commands are run, and the recorded experiment is the one it says."""
+
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from iwae_core.__main__ import main, parser, requested
+from iwae_core.history import History, estimate
+from iwae_core.log import read_log
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.S) for line in block.splitlines()]
+
+
+def arguments(command: str) -> list[list[str]]:
+    prefix = f"python -m iwae_core {command} "
+    return [[command, *shlex.split(line.removeprefix(prefix))] for line in COMMANDS if line.startswith(prefix)]
+
+
+def test_first_train_and_evaluate_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments("train")[0]) == 0
+    assert "runs/first" in capsys.readouterr().out
+    assert main(arguments("evaluate")[0]) == 0
+    assert "100 test images, 5000 samples each" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def recorded() -> History:
+    return History(read_log(ROOT / re.findall(r"> (iwae_core/assets/recorded/\S+)", README)[0]))
+
+
+def test_the_recorded_experiment_is_the_one_its_command_makes(recorded: History) -> None:
+    assert recorded.spec == requested(parser().parse_args(arguments("train")[1]))
+    assert recorded.outcome
+    assert recorded.step == recorded.spec.steps
+
+
+def test_the_recorded_experiment_shows_what_the_page_says(recorded: History) -> None:
+    last = recorded.snapshots[-1]
+    fit = estimate(last.iwae[1, -1] - last.iwae[0, -1])
+    own = estimate(last.elbo[1] - last.elbo[0])
+    assert fit.mean > 3 * fit.stderr, "IWAE leads at the largest k"
+    assert own.mean < -3 * own.stderr, "and its own ELBO is worse"
+    assert estimate(last.iwae[:, 0] - last.elbo).mean == pytest.approx(0, abs=1e-4), "equal at k = 1"
+
+
+@pytest.mark.skipif(not (ROOT / ".venv" / "runtime").exists(), reason="`make demo` would set up everything first")
+def test_make_demo_serves_the_page() -> None:
+    assert "make demo" in README
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = os.environ | {"STREAMLIT_SERVER_PORT": str(port)}
+    with subprocess.Popen(["make", "demo"], cwd=ROOT, env=environment, start_new_session=True) as server:
+        try:
+            deadline = time.monotonic() + 60
+            while not _healthy(port):
+                assert server.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+
+
+def _healthy(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
