@@ -14,7 +14,7 @@ from iwae_core.spec import ExperimentSpec
 
 # Okabe-Ito hues that stay apart for colour-blind eyes and on light and dark grounds; dashes repeat the distinction.
 COLOURS = ("#0f80c9", "#e0662a", "#16a37c", "#c7689f")
-LIK, ELBO = "L<sub>k</sub>", "ELBO"
+L_K, ELBO = "L<sub>k</sub>", "ELBO"
 BAND = 2  # standard errors
 POINTS = 400
 
@@ -29,13 +29,13 @@ class View:
 def bounds_against_k(history: History, view: View) -> go.Figure:
     """L_k (solid) and the k-sample minibatch ELBO (dashed) of every run against k, with +-2 standard errors."""
     spec, snapshot = history.spec, history.snapshots[-1] if history.snapshots else None
-    figure = _figure("k, samples per image (log scale)", "nats per held-out image")
+    figure = _figure(history, "k, samples per image (log scale)", "nats per held-out image")
     if spec is None or snapshot is None:
         return figure
     ks = np.array(spec.eval_ks, np.float32)
     at = spec.eval_ks.index(view.k)
     for index, run in enumerate(spec.runs):
-        for bound, values in (LIK, estimate(snapshot.iwae[index])), (ELBO, _flat(snapshot, index, len(ks))):
+        for bound, values in (L_K, estimate(snapshot.iwae[index])), (ELBO, _flat(snapshot, index, len(ks))):
             name = f"{run.label}: {bound}"
             figure.add_traces([_band(ks, values, index, name), _line(ks, values.mean, index, name, bound == ELBO)])
             figure.add_scatter(
@@ -55,14 +55,14 @@ def bounds_against_k(history: History, view: View) -> go.Figure:
 def training_curves(history: History) -> go.Figure:
     """Both bounds on each minibatch's own k samples against the training step, averaged over short windows."""
     spec, rows = history.spec, history.progress
-    figure = _figure("training step", "nats per training image")
+    figure = _figure(history, "training step", "nats per training image")
     if spec is None or not len(rows):
         return figure
     runs = len(spec.runs)
     rows = _windows(rows)
     steps = rows[:, 0].astype(np.float32)
     for index, run in enumerate(spec.runs):
-        for bound, column in (LIK, 2 + runs + index), (ELBO, 2 + index):
+        for bound, column in (L_K, 2 + runs + index), (ELBO, 2 + index):
             name = f"{run.label}: {bound}"
             figure.add_trace(_line(steps, rows[:, column], index, name, bound == ELBO))
     # The first steps start hundreds of nats lower; leaving them out keeps the rest readable.
@@ -116,11 +116,12 @@ def digit_sheet(digits: NDArray[np.uint8], side: int = 28, gap: int = 2) -> byte
     return buffer.getvalue()
 
 
-def _figure(x: str, y: str) -> go.Figure:
+def _figure(history: History, x: str, y: str) -> go.Figure:
     return go.Figure(
         layout={
             "template": None,
-            "uirevision": "live",
+            # A reader's zoom and legend choices last as long as the experiment does.
+            "uirevision": history.spec.to_json() if history.spec else "",
             "margin": {"l": 64, "r": 12, "t": 8, "b": 48},
             "xaxis": {"title": {"text": x}},
             "yaxis": {"title": {"text": y}},

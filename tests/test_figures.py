@@ -52,6 +52,12 @@ def test_the_plot_shows_means_bands_and_a_marker() -> None:
     assert markers == pytest.approx([line.y[SPEC.eval_ks.index(10)] for line in lines.values()])
 
 
+def test_a_zoom_belongs_to_its_experiment() -> None:
+    first, second = bounds_against_k(history(), View(10)), bounds_against_k(history(steps=9), View(100))
+    assert first.layout.uirevision == second.layout.uirevision
+    assert first.layout.uirevision != bounds_against_k(history(runs=1), View(10)).layout.uirevision
+
+
 def test_figures_without_data_are_empty_not_errors() -> None:
     assert not bounds_against_k(History(), View()).data
     assert not training_curves(History()).data

@@ -158,10 +158,10 @@ def test_training_from_start_to_stop(open_page: Callable[..., Page], url: str, r
     # Moving view k reads other numbers from the same samples: no event is written, no step made.
     table = page.locator(".stMarkdown table")
     before = table.inner_text()
-    page.get_by_role("slider").press("ArrowRight")
-    expect(table).to_contain_text("at k = 100")
+    page.get_by_role("slider").press("ArrowLeft")
+    expect(table).to_contain_text("at k = 500")
     assert table.inner_text() != before
-    assert page.evaluate(f"{BOUNDS}.layout.shapes[0].x0") == 100
+    assert page.evaluate(f"{BOUNDS}.layout.shapes[0].x0") == 500
     assert log.stat().st_size == size
     assert step(page) == held
 

@@ -2,6 +2,7 @@
 
 import base64
 from html import escape
+from typing import cast
 
 import numpy as np
 import streamlit as st
@@ -44,8 +45,8 @@ def _live(run_id: str | None, drawn: State | None) -> None:
     """Everything that changes while training. `drawn` is the state the buttons above were drawn for."""
     state = engine().state(run_id) if run_id else None
     history = engine().history(run_id) if run_id else recording()
-    spec = engine().spec(run_id) if run_id else history.spec
-    assert spec is not None, "a recording begins with its specification"
+    # A recording begins with its specification; a run has one before its first event.
+    spec = engine().spec(run_id) if run_id else cast(ExperimentSpec, history.spec)
     with st.container():  # one place whatever it holds: charts further down would be mounted anew if it moved them
         _status(history, spec, state)
     wide, narrow = st.columns([3, 2], gap="medium")
@@ -79,7 +80,7 @@ def _bounds(history: History, spec: ExperimentSpec) -> None:
     st.subheader(words.PLOT_HEADING, anchor=False)
     ks = spec.eval_ks
     chart = st.container()
-    k = st.select_slider(words.VIEW_K, ks, 50 if 50 in ks else ks[-1], help=words.VIEW_K_HELP, key=f"view_k_{ks[-1]}")
+    k = st.select_slider(words.VIEW_K, ks, ks[-1], help=words.VIEW_K_HELP, key=f"view_k_{ks[-1]}")
     reading = read_at(history, k)
     with chart:
         live_chart(

@@ -17,14 +17,13 @@ class InlineEngine(Engine):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self._runs: dict[str, Iterator[Record]] = {}
+        self._runs: dict[str, tuple[Iterator[Record], deque[Command]]] = {}
         self._paused: set[str] = set()
-        self._commands: deque[Command] = deque()
 
     def history(self, run_id: str) -> History:
         """Make one event unless paused, then tell everything so far."""
         if run_id in self._runs and run_id not in self._paused:
-            next(self._runs[run_id], None)
+            next(self._runs[run_id][0], None)
         return super().history(run_id)
 
     def close(self) -> None:
@@ -35,9 +34,9 @@ class InlineEngine(Engine):
         """Any number of runs may wait for somebody to look at them."""
 
     def _start(self, run_id: str, spec: ExperimentSpec) -> None:
-        self._runs[run_id] = run(
-            spec, self.folder / run_id, lambda wait: self._commands.popleft() if self._commands else None
-        )
+        commands: deque[Command] = deque()
+        events = run(spec, self.folder / run_id, lambda wait: commands.popleft() if commands else None)
+        self._runs[run_id] = events, commands
 
     def _live_state(self, run_id: str) -> State | None:
         if run_id not in self._runs:
@@ -50,5 +49,6 @@ class InlineEngine(Engine):
         else:
             self._paused.discard(run_id)
         if command == "stop":
-            self._commands.append(command)
-            next(self._runs[run_id], None)
+            events, commands = self._runs[run_id]
+            commands.append(command)
+            next(events, None)

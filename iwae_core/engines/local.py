@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO, cast
 
 from iwae_core.engines.engine import ENGINES, Engine, EngineFullError, State
 from iwae_core.engines.runner import Command
@@ -26,6 +27,7 @@ class Worker:
             cwd=PACKAGE_PARENT,
             start_new_session=True,
         )
+        self._input = cast(IO[str], self.process.stdin)
         self.paused = False
 
     @property
@@ -35,17 +37,15 @@ class Worker:
 
     def write(self, line: str) -> None:
         """Hand the process one line; one that has just died needs none."""
-        assert self.process.stdin is not None
         try:
-            self.process.stdin.write(line + "\n")
-            self.process.stdin.flush()
+            self._input.write(line + "\n")
+            self._input.flush()
         except BrokenPipeError:
             self.process.wait()
 
     def close(self) -> None:
         """End the process, by force if it does not notice."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
+        self._input.close()
         try:
             self.process.wait(timeout=2)
         except subprocess.TimeoutExpired:
@@ -97,6 +97,6 @@ class LocalEngine(Engine):
         return State.PAUSED if worker.paused else State.RUNNING
 
     def _send(self, run_id: str, command: Command) -> None:
-        worker = self._workers[run_id]
-        worker.write(command)
-        worker.paused = command == "pause"
+        if worker := self._workers.get(run_id):  # it may have ended a moment ago
+            worker.write(command)
+            worker.paused = command == "pause"
