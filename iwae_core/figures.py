@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 import plotly.graph_objects as go
@@ -17,6 +18,8 @@ COLOURS = ("#0f80c9", "#e0662a", "#16a37c", "#c7689f")
 L_K, ELBO = "L<sub>k</sub>", "ELBO"
 BAND = 2  # standard errors
 POINTS = 400
+VIEW_LINE = {"width": 1.5, "dash": "dot", "color": "rgba(128,128,128,0.9)"}
+Trace: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -28,50 +31,41 @@ class View:
 
 def bounds_against_k(history: History, view: View) -> go.Figure:
     """L_k (solid) and the k-sample minibatch ELBO (dashed) of every run against k, with +-2 standard errors."""
-    spec, snapshot = history.spec, history.snapshots[-1] if history.snapshots else None
-    figure = _figure(history, "k, samples per image (log scale)", "nats per held-out image")
-    if spec is None or snapshot is None:
-        return figure
-    ks = np.array(spec.eval_ks, np.float32)
-    at = spec.eval_ks.index(view.k)
-    for index, run in enumerate(spec.runs):
+    layout = _layout(history, "k, samples per image (log scale)", "nats per held-out image")
+    if history.spec is None or not history.snapshots:
+        return go.Figure(layout=layout)
+    snapshot, ks = history.snapshots[-1], np.array(history.spec.eval_ks, np.float32)
+    at = history.spec.eval_ks.index(view.k)
+    traces: list[Trace] = []
+    for index, run in enumerate(history.spec.runs):
         for bound, values in (L_K, estimate(snapshot.iwae[index])), (ELBO, _flat(snapshot, index, len(ks))):
-            name = f"{run.label}: {bound}"
-            figure.add_traces([_band(ks, values, index, name), _line(ks, values.mean, index, name, bound == ELBO)])
-            figure.add_scatter(
-                x=ks[[at]],
-                y=values.mean[[at]].astype(np.float32),
-                mode="markers",
-                marker={"color": COLOURS[index], "size": 10, "symbol": "diamond" if bound == ELBO else "circle"},
-                legendgroup=name,
-                showlegend=False,
-                hoverinfo="skip",
-            )
-    figure.add_vline(view.k, line={"width": 1.5, "dash": "dot", "color": "rgba(128,128,128,0.9)"})
-    figure.update_xaxes(type="log", dtick=1, range=[-0.06, float(np.log10(ks[-1])) + 0.06])
-    return figure
+            line = _line(ks, values.mean, index, f"{run.label}: {bound}", bound == ELBO)
+            traces += [_band(ks, values, line), line, _marker(line, at)]
+    layout["shapes"] = [
+        {"type": "line", "x0": view.k, "x1": view.k, "yref": "paper", "y0": 0, "y1": 1, "line": VIEW_LINE}
+    ]
+    layout["xaxis"] |= {"type": "log", "dtick": 1, "range": [-0.06, float(np.log10(ks[-1])) + 0.06]}
+    return go.Figure(traces, layout)
 
 
 def training_curves(history: History) -> go.Figure:
     """Both bounds on each minibatch's own k samples against the training step, averaged over short windows."""
-    spec, rows = history.spec, history.progress
-    figure = _figure(history, "training step", "nats per training image")
-    if spec is None or not len(rows):
-        return figure
-    runs = len(spec.runs)
-    rows = _windows(rows)
+    layout = _layout(history, "training step", "nats per training image")
+    if history.spec is None or not history.step:
+        return go.Figure(layout=layout)
+    rows, runs = _windows(history.progress), len(history.spec.runs)
     steps = rows[:, 0].astype(np.float32)
-    for index, run in enumerate(spec.runs):
+    traces: list[Trace] = []
+    for index, run in enumerate(history.spec.runs):
         for bound, column in (L_K, 2 + runs + index), (ELBO, 2 + index):
-            name = f"{run.label}: {bound}"
-            figure.add_trace(_line(steps, rows[:, column], index, name, bound == ELBO))
+            traces.append(_line(steps, rows[:, column], index, f"{run.label}: {bound}", bound == ELBO))
     # The first steps start hundreds of nats lower; leaving them out keeps the rest readable.
-    bounds = rows[len(rows) // 10 :, 2:]
-    low, high = float(bounds.min()), float(bounds.max())
+    shown = rows[len(rows) // 10 :, 2:]
+    low, high = float(shown.min()), float(shown.max())
     margin = 0.05 * (high - low) + 0.5
-    figure.update_yaxes(range=[low - margin, high + margin])
-    figure.update_xaxes(range=[0, max(float(steps[-1]), 10)])
-    return figure
+    layout["yaxis"] |= {"range": [low - margin, high + margin]}
+    layout["xaxis"] |= {"range": [0, max(float(steps[-1]), 10)]}
+    return go.Figure(traces, layout)
 
 
 @dataclass(frozen=True)
@@ -116,19 +110,17 @@ def digit_sheet(digits: NDArray[np.uint8], side: int = 28, gap: int = 2) -> byte
     return buffer.getvalue()
 
 
-def _figure(history: History, x: str, y: str) -> go.Figure:
-    return go.Figure(
-        layout={
-            "template": None,
-            # A reader's zoom and legend choices last as long as the experiment does.
-            "uirevision": history.spec.to_json() if history.spec else "",
-            "margin": {"l": 64, "r": 12, "t": 8, "b": 48},
-            "xaxis": {"title": {"text": x}},
-            "yaxis": {"title": {"text": y}},
-            "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
-            "hovermode": "x unified",
-        }
-    )
+def _layout(history: History, x: str, y: str) -> dict[str, Any]:
+    return {
+        "template": None,
+        # A reader's zoom and legend choices last as long as the experiment does.
+        "uirevision": history.spec.to_json() if history.spec else "",
+        "margin": {"l": 64, "r": 12, "t": 8, "b": 48},
+        "xaxis": {"title": {"text": x}},
+        "yaxis": {"title": {"text": y}},
+        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
+        "hovermode": "x unified",
+    }
 
 
 def _flat(snapshot: Snapshot, run: int, points: int) -> Estimate:
@@ -137,31 +129,48 @@ def _flat(snapshot: Snapshot, run: int, points: int) -> Estimate:
     return Estimate(np.full(points, mean), np.full(points, stderr))
 
 
-def _line(x: Floats, y: Floats, run: int, name: str, dashed: bool) -> go.Scatter:
-    return go.Scatter(
-        x=x,
-        y=y.astype(np.float32),
-        name=name,
-        legendgroup=name,
-        mode="lines",
-        line={"color": COLOURS[run], "width": 2.5, "dash": "dash" if dashed else "solid"},
-        hovertemplate="%{y:.2f}",
-    )
+# Traces are plain dictionaries until the figure is complete: Plotly then validates them once, not at every step.
+def _line(x: Floats, y: Floats, run: int, name: str, dashed: bool) -> Trace:
+    return {
+        "type": "scatter",
+        "x": x,
+        "y": y.astype(np.float32),
+        "name": name,
+        "legendgroup": name,
+        "mode": "lines",
+        "line": {"color": COLOURS[run], "width": 2.5, "dash": "dash" if dashed else "solid"},
+        "hovertemplate": "%{y:.2f}",
+    }
 
 
-def _band(x: Floats, values: Estimate, run: int, name: str) -> go.Scatter:
+def _band(x: Floats, values: Estimate, line: Trace) -> Trace:
     low, high = values.mean - BAND * values.stderr, values.mean + BAND * values.stderr
-    red, green, blue = (int(COLOURS[run][i : i + 2], 16) for i in (1, 3, 5))
-    return go.Scatter(
-        x=np.concatenate([x, x[::-1]]),
-        y=np.concatenate([low, high[::-1]]).astype(np.float32),
-        fill="toself",
-        fillcolor=f"rgba({red},{green},{blue},0.11)",
-        line={"width": 0},
-        legendgroup=name,
-        showlegend=False,
-        hoverinfo="skip",
-    )
+    red, green, blue = (int(line["line"]["color"][i : i + 2], 16) for i in (1, 3, 5))
+    return {
+        "type": "scatter",
+        "x": np.concatenate([x, x[::-1]]),
+        "y": np.concatenate([low, high[::-1]]).astype(np.float32),
+        "fill": "toself",
+        "fillcolor": f"rgba({red},{green},{blue},0.11)",
+        "line": {"width": 0},
+        **_part_of(line),
+    }
+
+
+def _marker(line: Trace, at: int) -> Trace:
+    symbol = "diamond" if line["line"]["dash"] == "dash" else "circle"
+    return {
+        "type": "scatter",
+        "x": line["x"][[at]],
+        "y": line["y"][[at]],
+        "mode": "markers",
+        "marker": {"color": line["line"]["color"], "size": 10, "symbol": symbol},
+        **_part_of(line),
+    }
+
+
+def _part_of(line: Trace) -> Trace:
+    return {"legendgroup": line["legendgroup"], "showlegend": False, "hoverinfo": "skip"}
 
 
 def _windows(rows: Floats) -> Floats:
