@@ -1,7 +1,10 @@
 """The only training loop: several runs in lockstep on the same minibatches, binarisation and noise."""
 
 import math
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -72,6 +75,8 @@ class Experiment:
         self.data = DATASETS[spec.dataset].item()
         self.runs = [Run(run, spec, self.data.train_mean) for run in spec.runs]
         self.held_out = self.data.held_out(spec.seed, spec.eval_images)
+        # Runs share nothing within a step, so each has a thread: torch lets go of the interpreter while it computes.
+        self._threads = ThreadPoolExecutor(min(len(self.runs), os.cpu_count() or 1), initializer=prepare_process)
 
     def train(self) -> Iterator[Event]:
         """Events of the whole training, lazily: whoever iterates decides when the next step is made, if at all."""
@@ -80,7 +85,7 @@ class Experiment:
         yield self.snapshot(0)
         for step in range(1, self.spec.steps + 1):
             x = self.data.minibatch(self.spec.seed, step - 1, self.spec.batch_size)
-            bounds = [run.step(x, step - 1) for run in self.runs]
+            bounds = self._threads.map(partial(Run.step, x=x, step=step - 1), self.runs)
             progress = Progress(step, *zip(*bounds, strict=True))
             yield progress
             broken = [value for value in progress.elbo + progress.iwae if not math.isfinite(value)]
@@ -95,11 +100,12 @@ class Experiment:
     def snapshot(self, step: int) -> Snapshot:
         """Evaluate every run on the same held-out images and noise."""
         seed, ks = self.spec.seed, self.spec.eval_ks
-        curves = [bound_curves(run.model, self.held_out, ks, seed) for run in self.runs]
+        models = [run.model for run in self.runs]
+        curves = list(self._threads.map(partial(bound_curves, x=self.held_out, ks=ks, seed=seed), models))
         with torch.no_grad():
-            samples = [run.model.sample_prior(DIGITS, generator(seed, "samples")) for run in self.runs]
+            samples = [model.sample_prior(DIGITS, generator(seed, "samples")) for model in models]
             shown = self.held_out[:DIGITS]
-            copies = [run.model.reconstruct(shown, generator(seed, "reconstructions")) for run in self.runs]
+            copies = [model.reconstruct(shown, generator(seed, "reconstructions")) for model in models]
         return Snapshot(
             step,
             torch.stack([curve.iwae for curve in curves]).float().numpy(),
@@ -128,10 +134,10 @@ def train(spec: ExperimentSpec) -> Iterator[Event]:
 
 
 def prepare_process() -> None:
-    """Settings for any process that trains.
+    """Settings for any process or thread that trains; both are the thread's own.
 
-    Normalised weights make denormal gradients, which are several times slower unless flushed to zero; and on a small
-    shared machine one thread is faster than two.
+    Normalised weights make denormal gradients, which are several times slower unless flushed to zero. And an operation
+    split over two threads waits for the slower one: on a busy machine one thread for each run is faster.
     """
     torch.set_flush_denormal(True)
     torch.set_num_threads(1)
