@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UsageError, SpecError) as error:
         print(f"iwae_core: {error}", file=sys.stderr)
         return 2
-    except (checkpoint.CheckpointError, DataError) as error:
+    except (checkpoint.CheckpointError, DataError, OSError) as error:
         print(f"iwae_core: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -107,6 +107,12 @@ def test_a_damaged_checkpoint_is_refused(
     assert "truncated or altered" in capsys.readouterr().err
 
 
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert main(["train", "--out", str(tmp_path / "file" / "run"), *QUICK]) == 1
+    assert "Not a directory" in capsys.readouterr().err
+
+
 def test_damaged_data_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -245,6 +245,17 @@ def test_a_phone_needs_no_sideways_scrolling(open_page: Callable[..., Page], url
     expect(page.get_by_role("button", name="Train", exact=True)).to_be_in_viewport()
 
 
+def test_a_folder_that_cannot_be_written_is_told_on_the_page(
+    open_page: Callable[..., Page], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("IWAE_RUNS_DIR", str(tmp_path / "file"))
+    with serve(APP) as url:
+        page = open_page(url)
+        page.get_by_role("button", name="Train", exact=True).click()
+        expect(page.get_by_text("runs cannot be kept here (Not a directory); set IWAE_RUNS_DIR")).to_be_visible()
+
+
 def test_bad_data_are_told_on_the_page(
     open_page: Callable[..., Page], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

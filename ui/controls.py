@@ -71,3 +71,5 @@ def _train(spec: ExperimentSpec) -> None:
         st.query_params["run"] = engine().submit(spec)
     except EngineFullError as error:
         st.error(f"Not started: {error}.")
+    except OSError as error:
+        st.error(f"Not started: runs cannot be kept here ({error.strerror}); set IWAE_RUNS_DIR to a folder with space.")

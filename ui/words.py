@@ -26,7 +26,10 @@ CURVES_NOTE = "Each minibatch's own k samples, averaged over short windows."
 DIGITS_HEADING = "What the models learned"
 VIEW_K = "view k"
 VIEW_K_HELP = "Reads both bounds at another k from the same samples. It starts no work and changes no training."
-PRECISION = "± is two standard errors over held-out digits. Differences are paired: same digits, same noise."
+PRECISION = (
+    "± and the bands are two standard errors over held-out digits. The bands are wide because digits differ, for both "
+    "models alike; differences are paired (same digits, same noise) and far more certain."
+)
 RECORDED = "Recorded experiment"
 NO_EVALUATION = "The first evaluation is on its way."
 WORSE_ELBO = (
