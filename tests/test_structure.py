@@ -1,10 +1,12 @@
-"""What the layout promises: imports point one way, and nothing names a machine it was made on."""
+"""What the layout promises: imports point one way, and the container installs what the requirements ask for."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 CORE, PAGE = ROOT / "iwae_core", ROOT / "ui"
@@ -42,3 +44,11 @@ ORDER = ("bounds", "draws", "estimators", "spec", "train", "engines")
 def test_imports_point_one_way(lower: str, higher: str) -> None:
     file = CORE / f"{lower}.py"
     assert not [name for name in imports(file) if name.startswith(f"iwae_core.{higher}")]
+
+
+def test_the_lock_satisfies_the_requirements() -> None:
+    locked = dict(re.findall(r"^([\w-]+)==([^\s;\\]+)", (ROOT / "requirements.lock").read_text(), re.M))
+    wanted = [Requirement(line) for line in (ROOT / "requirements.txt").read_text().splitlines()]
+    assert len(wanted) > 4
+    for requirement in wanted:
+        assert requirement.specifier.contains(locked[requirement.name]), f"run make lock: {requirement}"
