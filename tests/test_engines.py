@@ -145,7 +145,17 @@ def test_runs_outlive_the_engine_that_made_them(local: LocalEngine) -> None:
     again.close()
 
 
+def test_a_spare_is_ready_again_after_a_respite(local: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iwae_core.engines.local.RESPITE", 0.1)
+    spare = local._spare
+    run_id = local.submit(SHORT)
+    assert local._workers[run_id] is spare
+    wait_until(lambda: local._spare is not None)
+    assert local._spare is not spare
+
+
 def test_a_dead_spare_is_replaced(local: LocalEngine) -> None:
+    assert local._spare
     local._spare.process.kill()
     local._spare.process.wait()
     run_id = local.submit(SHORT)
@@ -161,6 +171,7 @@ engine = LocalEngine(Path(sys.argv[1]))
 run_id = engine.submit(ExperimentSpec(runs=(RunSpec("iwae", 1),), batch_size=1, steps=1000000, eval_images=2, eval_k=1))
 while engine.history(run_id).step < 2:
     time.sleep(0.01)
+engine._refill()
 print(engine._workers[run_id].process.pid, engine._spare.process.pid, flush=True)
 time.sleep(600)
 """

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import IO, cast
 
@@ -12,6 +13,7 @@ from iwae_core.engines.runner import Command
 from iwae_core.spec import ExperimentSpec
 
 PACKAGE_PARENT = Path(__file__).parents[2]
+RESPITE = 10.0  # seconds that a new run has the machine to itself before the next spare worker gets ready
 
 
 class Worker:
@@ -65,12 +67,16 @@ class LocalEngine(Engine):
         super().__init__(folder)
         self.max_active = max_active or max(1, os.cpu_count() or 1)
         self._workers: dict[str, Worker] = {}
-        self._spare = Worker()
+        self._spare: Worker | None = Worker()
+        self._closed = False
 
     def close(self) -> None:
         """End every worker; what they had logged stays."""
-        for worker in (*self._workers.values(), self._spare):
-            worker.close()
+        with self._lock:
+            for worker in (*self._workers.values(), self._spare):
+                if worker:
+                    worker.close()
+            self._workers, self._spare, self._closed = {}, None, True
 
     def _admit(self) -> None:
         for run_id in [run_id for run_id, worker in self._workers.items() if not worker.alive]:
@@ -82,13 +88,21 @@ class LocalEngine(Engine):
             )
 
     def _start(self, run_id: str, spec: ExperimentSpec) -> None:
-        if not self._spare.alive:
+        if self._spare and not self._spare.alive:
             self._spare.close()
-            self._spare = Worker()
-        worker = self._spare
+            self._spare = None
+        worker = self._spare or Worker()
         worker.write(json.dumps({"spec": spec.to_json(), "folder": str((self.folder / run_id).resolve())}))
         self._workers[run_id] = worker
-        self._spare = Worker()
+        self._spare = None
+        refill = threading.Timer(RESPITE, self._refill)
+        refill.daemon = True
+        refill.start()
+
+    def _refill(self) -> None:
+        with self._lock:
+            if not self._closed and self._spare is None:
+                self._spare = Worker()
 
     def _live_state(self, run_id: str) -> State | None:
         worker = self._workers.get(run_id)
