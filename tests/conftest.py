@@ -4,9 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 from browser import open_browser
+from hypothesis import settings
 from playwright.sync_api import Browser
 
 from iwae_core.train import prepare_process
+
+# The same examples every time, and no time limit for each: the machine may be busy.
+settings.register_profile("steady", derandomize=True, deadline=None)
+settings.load_profile("steady")
 
 
 @pytest.fixture(scope="session", autouse=True)
