@@ -163,8 +163,9 @@ def test_a_dead_spare_is_replaced(local: LocalEngine) -> None:
 
 
 SERVER = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started with it ignored
 from iwae_core.engines.local import LocalEngine
 from iwae_core.spec import ExperimentSpec, RunSpec
 engine = LocalEngine(Path(sys.argv[1]))
@@ -192,8 +193,11 @@ def test_a_server_that_dies_leaves_no_process_behind(how: signal.Signals, tmp_pa
     command = [sys.executable, "-c", SERVER, str(tmp_path)]
     with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         assert server.stdout is not None
-        workers = [int(pid) for pid in server.stdout.readline().split()]
-        assert len(workers) == 2
-        assert all(exists(pid) for pid in workers)
-        os.kill(server.pid, how)
-        wait_until(lambda: not any(exists(pid) for pid in workers), seconds=5)
+        try:
+            workers = [int(pid) for pid in server.stdout.readline().split()]
+            assert len(workers) == 2
+            assert all(exists(pid) for pid in workers)
+            os.kill(server.pid, how)
+            wait_until(lambda: not any(exists(pid) for pid in workers), seconds=5)
+        finally:
+            server.kill()
