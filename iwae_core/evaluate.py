@@ -20,7 +20,7 @@ class Curves(NamedTuple):
     """For each image, in nats: `iwae` estimates L_m for each m of a grid, `elbo` estimates L_1.
 
     The k-sample minibatch ELBO is averaged over all blocks of k among the same samples. An average of averages is the
-    average of all, so its value is the same at every k, to the last bit; it has no k axis.
+    average of all, so its value is the same at every k and it has no k axis.
     """
 
     iwae: Float[Tensor, "points images"]

@@ -57,7 +57,7 @@ class Worker:
 
 @ENGINES.register("local", label="worker processes on this machine")
 class LocalEngine(Engine):
-    """Worker processes on this machine, one of them always started in advance.
+    """Worker processes on this machine, with a spare one started in advance, again some seconds after each run begins.
 
     A spare worker has torch and the data in memory, so a run starts in milliseconds. (multiprocessing's fork server
     would re-execute the `__main__` of the moment, which under Streamlit is the page.)
