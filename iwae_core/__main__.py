@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from iwae_core import checkpoint
-from iwae_core.bounds import nested_grid
+from iwae_core.curves import nested_grid
 from iwae_core.datasets import DataError
 from iwae_core.engines.runner import CHECKPOINT, LOG, SPEC, run
 from iwae_core.estimators import ESTIMATORS

@@ -19,8 +19,6 @@ A log-weight of -inf (a sample the model calls impossible) is allowed and counts
 """
 
 import math
-from collections.abc import Sequence
-from itertools import combinations
 
 import torch
 from jaxtyping import Float
@@ -28,7 +26,6 @@ from torch import Tensor
 
 LogWeights = Float[Tensor, "k batch"]
 PerDatum = Float[Tensor, " batch"]
-MAX_SUBSETS = 1000
 
 
 def elbo(log_weights: LogWeights) -> PerDatum:
@@ -58,100 +55,3 @@ def normalized_weights(log_weights: LogWeights) -> LogWeights:
 def effective_sample_size(log_weights: LogWeights) -> PerDatum:
     """ESS = 1 / sum_i w~_i^2, between 1 (one sample carries all the weight) and k (all weights equal)."""
     return 1 / normalized_weights(log_weights).square().sum(0)
-
-
-def bound_curve(log_weights: LogWeights) -> Float[Tensor, "k batch"]:
-    """Unbiased estimates of L_1, ..., L_k from one set of k weights, each of the least variance.
-
-    Row m - 1 is the complete U-statistic, the average of log (1/m) sum_{i in S} w_i over all m-subsets S. It never
-    decreases in m, draw by draw. Instead of visiting subsets it uses log s = int e^{-e^u} - e^{-s e^u} du under the
-    average, which turns into the elementary symmetric means E_m of the x_i(u) = exp(-w_i e^u), and those obey
-
-        E_m <- (n - m)/n E_m + m/n x_n E_{m-1}        as sample n joins.
-
-    Positive terms only, so nothing cancels; the trapezoid rule on this integrand converges like e^{-pi^2 / step}.
-    Cost O(k^2 (45 + spread of the log-weights)) for each datum: affordable to k of about 1000; see `nested_curve`.
-    """
-    k, step = log_weights.shape[0], 0.25
-    top = log_weights.amax(0).clamp(min=torch.finfo(log_weights.dtype).min)
-    centred = (log_weights - top).double()
-    spread = -float(centred.masked_fill(centred == -math.inf, 0.0).amin())
-    u = torch.arange(-40.0 - math.log(k), 4.5 + spread, step, dtype=torch.float64, device=log_weights.device)
-    means = centred.new_zeros(k + 1, centred.shape[1], len(u))
-    means[0] = 1.0
-    for n in range(1, k + 1):
-        x = torch.exp(-torch.exp(u + centred[n - 1, :, None]))
-        share = torch.arange(1, n + 1, device=u.device).double()[:, None, None] / n
-        means[1 : n + 1] = (1 - share) * means[1 : n + 1] + share * x * means[:n]
-    sizes = torch.arange(1, k + 1, device=u.device).double()[:, None]
-    curve = step * (torch.exp(-torch.exp(u)) - means[1:]).sum(-1) - sizes.log()
-    # Some m-subset holds nothing but zero weights as soon as there are m of them.
-    curve = curve.masked_fill(sizes <= (log_weights == -math.inf).sum(0), -math.inf)
-    return curve.to(log_weights.dtype) + top
-
-
-def nested_curve(log_weights: LogWeights, ks: Sequence[int]) -> Float[Tensor, "points batch"]:
-    """Unbiased estimates of L_m for each m in `ks` from one set of k weights, in O(k) operations.
-
-    An *anchor* is a size that divides every later one: at an anchor the k samples fall into disjoint blocks, each made
-    of whole smaller blocks, and the bound is averaged over blocks. A size between two anchors a < m < b uses the
-    complete U-statistic of the b/a cells of each block of b. Both are averages over balanced subsets of what the next
-    size averages inside the log, so the curve never decreases, draw by draw, just as in the paper's Theorem 1. Without
-    sizes between anchors this is the average over nested disjoint blocks; `nested_grid` makes good grids.
-
-    Raises:
-        ValueError: sizes that do not ascend, whose largest does not divide k, or with too many subsets between anchors.
-    """
-    anchors = _anchors(log_weights.shape[0], ks)
-    cells, size, rows = log_weights, 1, []
-    for m in ks:
-        block = next(anchor for anchor in anchors if anchor >= m)
-        blocks = cells.unflatten(0, (-1, block // size))
-        if m == block:
-            cells, size = torch.logsumexp(blocks, 1), block
-            rows.append(cells.mean(0) - math.log(m))
-        else:
-            subsets = _subsets(block // size, m // size)
-            rows.append(torch.logsumexp(blocks[:, subsets], 2).mean((0, 1)) - math.log(m))
-    return torch.stack(rows)
-
-
-def nested_grid(k: int) -> tuple[int, ...]:
-    """Sizes from 1 to k for `nested_curve`: 1, 2, 5, 10, 20, 50, ... where k allows, else steps through its factors."""
-    grid, anchor = [1], 1
-    for ratio in _factors(k):
-        grid += [j * anchor for j in (2, 5) if j < ratio and math.comb(ratio, j) <= MAX_SUBSETS]
-        anchor *= ratio
-        grid.append(anchor)
-    return tuple(grid)
-
-
-def _anchors(k: int, ks: Sequence[int]) -> list[int]:
-    anchors = [m for i, m in enumerate(ks) if all(later % m == 0 for later in ks[i:])]
-    if list(ks) != sorted(set(ks)) or not anchors or k % anchors[-1]:
-        raise ValueError(f"sizes {list(ks)} do not nest in k = {k} samples; use nested_grid(k)")
-    return anchors
-
-
-def _subsets(cells: int, size: int) -> Tensor:
-    if math.comb(cells, size) > MAX_SUBSETS:
-        raise ValueError(f"{cells} cells have more than {MAX_SUBSETS} subsets of {size}; use nested_grid(k)")
-    return torch.tensor(list(combinations(range(cells), size)))
-
-
-def _factors(k: int) -> list[int]:
-    """The prime factors of k, fives and twos first and in turn, so that their products read 1, 5, 10, 50, 100, ..."""
-    primes, rest, divisor = [], k, 2
-    while rest > 1:
-        while rest % divisor == 0:
-            primes.append(divisor)
-            rest //= divisor
-        divisor += 1
-    fives, twos = primes.count(5), primes.count(2)
-    paired = [5, 2] * min(fives, twos)
-    return (
-        paired
-        + [5] * (fives - len(paired) // 2)
-        + [2] * (twos - len(paired) // 2)
-        + [p for p in primes if p not in (2, 5)]
-    )

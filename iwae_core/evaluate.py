@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from iwae_core.bounds import LogWeights, elbo, nested_curve
+from iwae_core.bounds import LogWeights, elbo
+from iwae_core.curves import nested_curve
 from iwae_core.models import Model
 from iwae_core.randomness import generator
 

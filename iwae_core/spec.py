@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple
 
-from iwae_core.bounds import nested_grid
+from iwae_core.curves import nested_grid
 from iwae_core.datasets import DATASETS
 from iwae_core.estimators import ESTIMATORS
 from iwae_core.models import MODELS

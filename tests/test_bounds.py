@@ -10,15 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from iwae_core.bounds import (
-    bound_curve,
-    effective_sample_size,
-    elbo,
-    iwae_bound,
-    nested_curve,
-    nested_grid,
-    normalized_weights,
-)
+from iwae_core.bounds import effective_sample_size, elbo, iwae_bound, normalized_weights
+from iwae_core.curves import bound_curve, nested_curve, nested_grid
 
 SIX = [-1.0, 0.5, 2.0, -3.0, 0.0, 1.5]
 SIXTEEN = (np.random.default_rng(12345).standard_normal(16) * 3 - 100).tolist()
