@@ -11,34 +11,62 @@ from torch import Tensor
 MAX_SUBSETS = 1000
 
 
-def bound_curve(log_weights: Float[Tensor, "k batch"]) -> Float[Tensor, "k batch"]:
-    """Unbiased estimates of L_1, ..., L_k from one set of k weights, each of the least variance.
+def bound_curve(log_weights: Float[Tensor, "k batch"], smallest: int = 1) -> Float[Tensor, "sizes batch"]:
+    """Unbiased estimates of L_m for m = smallest, ..., k from one set of k weights, each of the least variance.
 
-    Row m - 1 is the complete U-statistic, the average of log (1/m) sum_{i in S} w_i over all m-subsets S. It never
+    The row of m is the complete U-statistic, the average of log (1/m) sum_{i in S} w_i over all m-subsets S. It never
     decreases in m, draw by draw. Instead of visiting subsets it uses log s = int e^{-e^u} - e^{-s e^u} du under the
     average, which turns into the elementary symmetric means E_m of the x_i(u) = exp(-w_i e^u), and those obey
 
         E_m <- (n - m)/n E_m + m/n x_n E_{m-1}        as sample n joins.
 
     Positive terms only, so nothing cancels; the trapezoid rule on this integrand converges like e^{-pi^2 / step}.
-    Cost O(k^2 (45 + spread of the log-weights)) for each datum: affordable to k of about 1000; see `nested_curve`.
+    Cost O(k (k - smallest + 1) (45 + spread of the log-weights)) for each datum: affordable to k of about 1000 for the
+    whole curve; see `nested_curve`.
+
+    Raises:
+        ValueError: smallest is not among 1, ..., k.
     """
     k, step = log_weights.shape[0], 0.25
+    if not 1 <= smallest <= k:
+        raise ValueError(f"the smallest size must be from 1 to k = {k}; got {smallest}")
     top = log_weights.amax(0).clamp(min=torch.finfo(log_weights.dtype).min)
     centred = (log_weights - top).double()
     spread = -float(centred.masked_fill(centred == -math.inf, 0.0).amin())
     u = torch.arange(-40.0 - math.log(k), 4.5 + spread, step, dtype=torch.float64, device=log_weights.device)
-    means = centred.new_zeros(k + 1, centred.shape[1], len(u))
+    # Row d holds E_{n-d}: what misses more than k - smallest of the samples so far cannot grow into a size wanted.
+    missing = torch.arange(k - smallest + 1, dtype=torch.float64, device=u.device)[:, None, None]
+    means = centred.new_zeros(len(missing), centred.shape[1], len(u))
     means[0] = 1.0
     for n in range(1, k + 1):
         x = torch.exp(-torch.exp(u + centred[n - 1, :, None]))
-        share = torch.arange(1, n + 1, device=u.device).double()[:, None, None] / n
-        means[1 : n + 1] = (1 - share) * means[1 : n + 1] + share * x * means[:n]
-    sizes = torch.arange(1, k + 1, device=u.device).double()[:, None]
-    curve = step * (torch.exp(-torch.exp(u)) - means[1:]).sum(-1) - sizes.log()
+        share = missing[1 : n + 1] / n
+        means[1 : n + 1] = share * means[:-1][:n] + (1 - share) * x * means[1 : n + 1]
+        means[0] *= x
+    sizes = torch.arange(smallest, k + 1, dtype=torch.float64, device=u.device)[:, None]
+    curve = step * (torch.exp(-torch.exp(u)) - means.flip(0)).sum(-1) - sizes.log()
     # Some m-subset holds nothing but zero weights as soon as there are m of them.
     curve = curve.masked_fill(sizes <= (log_weights == -math.inf).sum(0), -math.inf)
     return curve.to(log_weights.dtype) + top
+
+
+def leave_one_out(log_weights: Float[Tensor, "k batch"]) -> Float[Tensor, "k batch"]:
+    """For each sample the importance weighted bound of all others: row i is log (1/(k - 1)) sum_{j != i} w_j.
+
+    O(k), differentiable, and right also where one weight outweighs the rest by any amount.
+
+    Raises:
+        ValueError: fewer than two samples.
+    """
+    k = log_weights.shape[0]
+    if k < 2:
+        raise ValueError(f"leaving one sample out needs at least 2; got {k}")
+    # log w_total + log(1 - w~_i) has no digits left as w~_i nears 1, so the sum without the largest weight is formed.
+    largest = log_weights.argmax(0, keepdim=True)
+    others = torch.logsumexp(log_weights.scatter(0, largest, -math.inf), 0, keepdim=True)
+    total = torch.logsumexp(log_weights, 0, keepdim=True)
+    share = torch.exp(log_weights - total.clamp(min=torch.finfo(log_weights.dtype).min)).scatter(0, largest, 0.0)
+    return (total + torch.log1p(-share)).scatter(0, largest, others) - math.log(k - 1)
 
 
 def nested_curve(log_weights: Float[Tensor, "k batch"], ks: Sequence[int]) -> Float[Tensor, "points batch"]:
