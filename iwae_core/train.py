@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from iwae_core.bounds import elbo, iwae_bound
 from iwae_core.datasets import DATASETS
-from iwae_core.estimators import ESTIMATORS, Surrogate
+from iwae_core.estimators import ESTIMATORS, accumulate_gradient
 from iwae_core.evaluate import bound_curves
 from iwae_core.events import Event, Failed, Finished, Progress, Snapshot, Started
 from iwae_core.models import MODELS, Model
@@ -34,6 +35,7 @@ class Run:
         self.seed = experiment.seed
         self.model: Model = MODELS[spec.model].item(pixel_means, generator(experiment.seed, "init"))
         self.estimator = ESTIMATORS[spec.estimator].item
+        self.baseline = 0.0  # a running mean of log w, for estimators that subtract it
         self.optimiser = torch.optim.Adam(
             self.model.parameters(), experiment.learning_rate, betas=(0.9, 0.999), eps=1e-4, fused=True
         )
@@ -44,27 +46,21 @@ class Run:
         The minibatch passes in slices. The gradient is the sum over slices: exact, at the memory of one slice.
         """
         noise = self.model.noise(self.spec.k, len(x), generator(self.seed, "noise", step))
+        more = generator(self.seed, "path", step)
         self.optimiser.zero_grad()
         totals = torch.zeros(2, dtype=torch.float64)
         images = max(1, ROWS // self.spec.k)
         for start in range(0, len(x), images):
             part = slice(start, start + images)
-            draws = self.model.draw(x[part], tuple(layer[:, part] for layer in noise))
-            accumulate_gradient(self.model, self.estimator(draws), len(x))
+            draws = self.model.draw(x[part], tuple(layer[:, part] for layer in noise), self.estimator.path, more)
+            draws = replace(draws, baseline=self.baseline)
+            accumulate_gradient(self.estimator(draws), self.model.theta, self.model.phi, 1 / len(x))
             weights = draws.log_weights.detach()
             totals += torch.stack([elbo(weights).sum(), iwae_bound(weights).sum()])
         self.optimiser.step()
         mean_elbo, mean_iwae = (totals / len(x)).tolist()
+        self.baseline = 0.9 * self.baseline + 0.1 * mean_elbo if self.baseline else mean_elbo
         return mean_elbo, mean_iwae
-
-
-def accumulate_gradient(model: Model, surrogate: Surrogate, batch: int) -> None:
-    """Add the gradient of minus the surrogates, summed over data and divided by `batch`, to the parameters."""
-    if surrogate.theta is surrogate.phi:
-        (-surrogate.theta.sum() / batch).backward()
-        return
-    for value, network in ((surrogate.theta, model.generative), (surrogate.phi, model.recognition)):
-        (-value.sum() / batch).backward(inputs=list(network.parameters()), retain_graph=True)
 
 
 class Experiment:

@@ -9,12 +9,11 @@ from torch import Tensor
 
 from iwae_core.bounds import LogWeights, elbo, iwae_bound
 from iwae_core.draws import Draws
-from iwae_core.estimators import iwae, vae
+from iwae_core.estimators import ESTIMATORS
 from iwae_core.evaluate import bound_curves, log_weights
 from iwae_core.events import Event, Failed, Finished, Progress, Record, Snapshot, Started, decode, encode
 from iwae_core.history import History, estimate
 from iwae_core.models import Noise
-from iwae_core.models.gaussian_mlp import OneLayer
 from iwae_core.spec import ExperimentSpec, RunSpec
 from iwae_core.train import Experiment, Run, load_models, train
 
@@ -52,10 +51,10 @@ def test_runs_in_lockstep_see_identical_minibatches_and_noise(monkeypatch: pytes
     experiment = Experiment(SMALL)
     for index, run in enumerate(experiment.runs):
 
-        def spy(x: Tensor, noise: Noise, index: int = index, run: Run = run) -> Draws:
+        def spy(x: Tensor, noise: Noise, *path: object, index: int = index, run: Run = run) -> Draws:
             if torch.is_grad_enabled():
                 seen.setdefault(index, []).append((x.clone(), noise[0].clone()))
-            return type(run.model).draw(run.model, x, noise)
+            return type(run.model).draw(run.model, x, noise, *path)
 
         monkeypatch.setattr(run.model, "draw", spy)
     list(experiment.train())
@@ -80,22 +79,25 @@ def test_vae_and_iwae_are_the_same_at_one_sample() -> None:
     assert (last.samples[0] == last.samples[1]).all()
 
 
-@pytest.mark.parametrize("estimator", [vae, iwae])
+DRAWS_NO_MORE = [name for name, entry in ESTIMATORS.items() if entry.item.path != "sleep"]
+
+
+@pytest.mark.parametrize("estimator", DRAWS_NO_MORE)
 def test_micro_batches_give_the_gradient_of_the_whole_minibatch(
-    estimator: object, monkeypatch: pytest.MonkeyPatch
+    estimator: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    experiment = Experiment(SMALL)
+    experiment = Experiment(replace(SMALL, runs=(RunSpec(estimator, 3),)))
     run = experiment.runs[0]
-    run.estimator = estimator  # type: ignore[assignment]
     x = experiment.data.minibatch(0, 0, 8)
     gradients = []
     for rows in (10_000, 7):
         monkeypatch.setattr("iwae_core.train.ROWS", rows)
         monkeypatch.setattr(run.optimiser, "step", lambda: None)
+        run.baseline = -500.0
         run.step(x, 0)
         gradients.append([parameter.grad.clone() for parameter in run.model.parameters() if parameter.grad is not None])
     for whole, parts in zip(*gradients, strict=True):
-        torch.testing.assert_close(parts, whole, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(parts, whole, atol=1e-5 * max(1.0, float(whole.abs().max())), rtol=1e-4)
 
 
 def test_training_improves_both_models() -> None:
@@ -157,13 +159,13 @@ def test_evaluated_bounds_are_unbiased_for_a_model_with_a_known_likelihood() -> 
     # KL(q || prior), and L_k rises towards log p(x).
     experiment = Experiment(SMALL)
     model, x = experiment.runs[0].model, experiment.held_out
-    assert isinstance(model, OneLayer)
+    logits, q = model.generative.layers[-1].network[-1], model.recognition.layers[0].network  # type: ignore[attr-defined]
     with torch.no_grad():
-        model.generative.logits.weight.zero_()
-        model.recognition.mean.weight.mul_(0.3)
-        model.recognition.log_scale.weight.mul_(0.1)
-        mean, log_scale = model.recognition(x)
-        log_p = torch.distributions.Bernoulli(logits=model.generative.logits.bias).log_prob(x).sum(-1)
+        logits.weight.zero_()
+        q.mean.weight.mul_(0.3)
+        q.log_scale.weight.mul_(0.1)
+        mean, log_scale = q(x)
+        log_p = torch.distributions.Bernoulli(logits=logits.bias).log_prob(x).sum(-1)
     kl = (0.5 * (mean**2 + (2 * log_scale).exp() - 1) - log_scale).sum(-1)
     curves = bound_curves(model, x, (1, 10, 1000, 20_000), seed=0)
     weights = log_weights(model, x, 20_000, seed=0)

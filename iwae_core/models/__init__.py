@@ -1,6 +1,6 @@
 """Latent-variable models by name."""
 
-from iwae_core.models import gaussian_mlp  # noqa: F401  (registers itself)
-from iwae_core.models.model import MODELS, Model, Noise
+from iwae_core.models import burda, sigmoid_belief  # noqa: F401  (they register themselves)
+from iwae_core.models.model import MODELS, Generative, Model, Noise, Recognition
 
-__all__ = ["MODELS", "Model", "Noise"]
+__all__ = ["MODELS", "Generative", "Model", "Noise", "Recognition"]

@@ -1,0 +1,126 @@
+"""What a gradient estimator is: one set of draws in, what is to be maximised for theta and for phi out."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from torch import Tensor
+
+from iwae_core.bounds import PerDatum
+from iwae_core.draws import Draws, Path
+from iwae_core.registry import Registry
+
+
+class Surrogate(NamedTuple):
+    """Per-datum values to maximise with respect to theta and to phi; the same tensor means one backward pass.
+
+    The derivative of a surrogate is the estimate; its value need not be the bound, so it is never displayed.
+    """
+
+    theta: PerDatum
+    phi: PerDatum
+
+
+def both(value: PerDatum) -> Surrogate:
+    """One surrogate for theta and phi."""
+    return Surrogate(value, value)
+
+
+def accumulate_gradient(
+    surrogate: Surrogate, theta: Sequence[Tensor], phi: Sequence[Tensor], scale: float = 1.0
+) -> None:
+    """Add minus the gradients of the surrogates, summed over data and scaled, to the parameters' `grad`.
+
+    Minus, because optimisers descend. Each surrogate reaches its own parameters only; either list may be empty.
+    """
+    shared = surrogate.theta is surrogate.phi
+    for value, inputs in (
+        (surrogate.theta, [*theta, *phi] if shared else theta),
+        (surrogate.phi, [] if shared else phi),
+    ):
+        if inputs:
+            (-scale * value.sum()).backward(inputs=list(inputs), retain_graph=not shared)
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """A surrogate, and what is known about the gradient it gives.
+
+    `theta` and `phi` name what each part climbs, `unbiased` the parts whose mean is exactly that gradient. `instead` is
+    the estimator to turn to where this one cannot be used.
+    """
+
+    surrogate: Callable[..., Surrogate]
+    path: Path
+    theta: str
+    phi: str
+    unbiased: tuple[Literal["theta", "phi"], ...]
+    equation: str
+    source: str
+    least_k: int = 1
+    instead: str = ""
+
+    def __call__(self, draws: Draws, **settings: Any) -> Surrogate:
+        """The surrogates of these draws.
+
+        Raises:
+            ValueError: draws made on another path; their derivatives would be those of another estimator.
+        """
+        if draws.path != self.path:
+            raise ValueError(f"this estimator needs draws on the path {self.path!r}; got {draws.path!r}")
+        return self.surrogate(draws, **settings)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The estimator's own settings and their defaults."""
+        _, *parameters = inspect.signature(self.surrogate).parameters.values()
+        return {parameter.name: parameter.default for parameter in parameters}
+
+
+class UnsupportedError(ValueError):
+    """An estimator that cannot be used here; the message says why and names one that can."""
+
+
+ESTIMATORS: Registry[Estimator] = Registry("estimator")
+NEEDS: Mapping[Path, str] = {
+    "reparameterized": "continuous, reparameterised latent variables",
+    "stopped_q": "continuous, reparameterised latent variables",
+    "one_sample": "continuous, reparameterised latent variables",
+    "analytic_kl": "KL(q || prior) in closed form: one Gaussian layer under a standard normal prior",
+    "score": "log q and log p at a given h",
+    "sleep": "a model that can be sampled",
+}
+
+
+def estimator(name: str, *, label: str, **facts: Any) -> Callable[[Callable[..., Surrogate]], Estimator]:
+    """Turn a surrogate function into a registered `Estimator` with these facts."""
+
+    def decorate(surrogate: Callable[..., Surrogate]) -> Estimator:
+        return ESTIMATORS.register(name, label=label)(Estimator(surrogate, **facts))
+
+    return decorate
+
+
+def require(name: str, k: int, paths: Sequence[Path]) -> Estimator:
+    """The estimator, if it can be used with k samples and the gradient paths a model offers.
+
+    Raises:
+        UnsupportedError: it cannot; the message says what it needs and which estimator to use instead.
+    """
+    found = ESTIMATORS[name].item
+    problem = _problem(found, k, paths)
+    if problem:
+        instead = found
+        while instead.instead and _problem(instead, k, paths):
+            name_instead, instead = instead.instead, ESTIMATORS[instead.instead].item
+        raise UnsupportedError(f"{name} needs {problem}. Use estimator={name_instead!r}")
+    return found
+
+
+def _problem(estimator: Estimator, k: int, paths: Sequence[Path]) -> str:
+    if estimator.path not in paths:
+        return f"{NEEDS[estimator.path]}, which this model does not offer"
+    if k < estimator.least_k:
+        return f"k >= {estimator.least_k} (it compares each sample with the others); got k = {k}"
+    return ""

@@ -1,0 +1,139 @@
+"""Estimators that differentiate the bound itself, through reparameterised samples: theta and phi climb together."""
+
+from typing import cast
+
+from torch import Tensor
+
+from iwae_core.bounds import ciwae_bound, elbo, iwae_bound, miwae_bound, renyi_bound
+from iwae_core.draws import Draws
+from iwae_core.estimators.estimator import Surrogate, both, estimator
+
+BOTH = ("theta", "phi")
+
+
+@estimator(
+    "vae",
+    label="VAE",
+    path="reparameterized",
+    theta="L_1",
+    phi="L_1",
+    unbiased=BOTH,
+    equation=r"\frac1k \sum_{i=1}^k \nabla \log w_i",
+    source="Kingma & Welling 2014; Burda et al. 2016, eq. 7",
+    instead="reinforce_loo",
+)
+def vae(draws: Draws) -> Surrogate:
+    """Every sample pulls with the same weight 1/k. Unbiased for the gradient of L_1 at any k."""
+    return both(elbo(draws.log_weights))
+
+
+@estimator(
+    "vae_analytic_kl",
+    label="VAE, analytic KL",
+    path="analytic_kl",
+    theta="L_1",
+    phi="L_1",
+    unbiased=BOTH,
+    equation=r"\frac1k \sum_{i=1}^k \nabla \log p(x \mid h_i) - \nabla \mathrm{KL}(q \,\|\, p(h))",
+    source="Kingma & Welling 2014, eq. 10",
+    instead="vae",
+)
+def vae_analytic_kl(draws: Draws) -> Surrogate:
+    """The sampled log q / p(h) is replaced by its expectation. Only the ELBO splits like this, so only at L_1."""
+    return both(elbo(draws.log_weights + cast(Tensor, draws.kl_error)))
+
+
+@estimator(
+    "iwae",
+    label="IWAE",
+    path="reparameterized",
+    theta="L_k",
+    phi="L_k",
+    unbiased=BOTH,
+    equation=r"\sum_{i=1}^k \tilde w_i \nabla \log w_i",
+    source="Burda et al. 2016, eq. 13-14",
+    instead="vimco",
+)
+def iwae(draws: Draws) -> Surrogate:
+    """Sample i pulls with its normalised weight w~_i, the derivative of the log of the average. Unbiased for L_k."""
+    return both(iwae_bound(draws.log_weights))
+
+
+@estimator(
+    "iwae_one_sample",
+    label="IWAE, one-sample backward",
+    path="one_sample",
+    theta="L_k",
+    phi="L_k",
+    unbiased=BOTH,
+    equation=r"\nabla \log w_I, \quad I \sim \mathrm{Cat}(\tilde w)",
+    source="Burda et al. 2016, section 3.1",
+    instead="vimco",
+)
+def iwae_one_sample(draws: Draws) -> Surrogate:
+    """k forward passes, one backward: the weighted sum is itself sampled. The extra variance does not fall with k."""
+    return both(cast(Tensor, draws.kept))
+
+
+@estimator(
+    "renyi",
+    label="Rényi",
+    path="reparameterized",
+    theta="L_alpha,k",
+    phi="L_alpha,k",
+    unbiased=BOTH,
+    equation=r"\sum_{i=1}^k \frac{w_i^{1-\alpha}}{\sum_j w_j^{1-\alpha}} \nabla \log w_i",
+    source="Li & Turner 2016, eq. 9",
+    instead="vimco",
+)
+def renyi(draws: Draws, alpha: int | float = 0.5) -> Surrogate:
+    """Between the ELBO (alpha = 1), IWAE (alpha = 0) and the largest weight alone (alpha = -inf)."""
+    return both(renyi_bound(draws.log_weights, alpha))
+
+
+@estimator(
+    "ciwae",
+    label="CIWAE",
+    path="reparameterized",
+    theta="beta L_1 + (1 - beta) L_k",
+    phi="beta L_1 + (1 - beta) L_k",
+    unbiased=BOTH,
+    equation=r"\sum_{i=1}^k \left(\frac{\beta}{k} + (1 - \beta) \tilde w_i\right) \nabla \log w_i",
+    source="Rainforth et al. 2018, eq. 20",
+    instead="vimco",
+)
+def ciwae(draws: Draws, beta: int | float = 0.5) -> Surrogate:
+    """A convex combination of both bounds, so that the encoder keeps a signal."""
+    return both(ciwae_bound(draws.log_weights, beta))
+
+
+@estimator(
+    "miwae",
+    label="MIWAE",
+    path="reparameterized",
+    theta="L_(k/M)",
+    phi="L_(k/M)",
+    unbiased=BOTH,
+    equation=r"\frac1M \sum_{m=1}^M \sum_{i=1}^{k/M} \tilde w_{m,i} \nabla \log w_{m,i}",
+    source="Rainforth et al. 2018, eq. 18",
+    instead="vimco",
+)
+def miwae(draws: Draws, repeats: int | None = None) -> Surrogate:
+    """M repeats of IWAE with k/M samples each: a looser bound, a better signal for the encoder."""
+    return both(miwae_bound(draws.log_weights, repeats))
+
+
+@estimator(
+    "piwae",
+    label="PIWAE",
+    path="reparameterized",
+    theta="L_k",
+    phi="L_(k/M)",
+    unbiased=BOTH,
+    equation=r"\theta: \text{IWAE}(k), \quad \phi: \text{MIWAE}(M, k/M)",
+    source="Rainforth et al. 2018, section 4.3",
+    instead="vimco",
+)
+def piwae(draws: Draws, repeats: int | None = None) -> Surrogate:
+    """The decoder climbs the tight bound, the encoder the one with the better signal, on the same samples."""
+    return Surrogate(theta=iwae_bound(draws.log_weights), phi=miwae_bound(draws.log_weights, repeats))

@@ -1,0 +1,65 @@
+"""Wake-sleep and its reweighted form: theta and phi climb different functions, and samples need no derivative."""
+
+from typing import cast
+
+from torch import Tensor
+
+from iwae_core.bounds import elbo, normalized_weights
+from iwae_core.draws import Draws
+from iwae_core.estimators.estimator import Surrogate, both, estimator
+
+SLEEP = r"\nabla_\phi \frac1k \sum_{i=1}^k \log q(h'_i \mid x'_i), \quad (x'_i, h'_i) \sim p"
+
+
+@estimator(
+    "rws",
+    label="Reweighted Wake-Sleep, wake-phi",
+    path="score",
+    theta="L_k",
+    phi="-KL(p || q)",
+    unbiased=("theta",),
+    equation=r"\theta: \sum_{i=1}^k \tilde w_i \nabla \log p(x, h_i), \quad \phi: \sum_{i=1}^k \tilde w_i s_i",
+    source="Bornschein & Bengio 2015",
+    least_k=2,
+    instead="wake_sleep",
+)
+def rws(draws: Draws) -> Surrogate:
+    """theta as IWAE; phi moves q towards the posterior as the weighted samples show it, with a bias of order 1/k.
+
+    At k = 1 the phi part is a score, zero on average: nothing would be learned.
+    """
+    weights = normalized_weights(draws.log_weights.detach())
+    return both((weights * (draws.log_p + draws.log_q)).sum(0))
+
+
+@estimator(
+    "rws_sleep",
+    label="Reweighted Wake-Sleep, sleep-phi",
+    path="sleep",
+    theta="L_k",
+    phi="-E_p KL(p || q)",
+    unbiased=("theta", "phi"),
+    equation=rf"\theta: \sum_{{i=1}}^k \tilde w_i \nabla \log p(x, h_i), \quad \phi: {SLEEP}",
+    source="Bornschein & Bengio 2015",
+    instead="rws",
+)
+def rws_sleep(draws: Draws) -> Surrogate:
+    """theta as IWAE; phi learns from the model's own dreams instead of data."""
+    weights = normalized_weights(draws.log_weights.detach())
+    return both((weights * draws.log_p).sum(0) + elbo(cast(Tensor, draws.dream_log_q)))
+
+
+@estimator(
+    "wake_sleep",
+    label="Wake-sleep",
+    path="sleep",
+    theta="L_1",
+    phi="-E_p KL(p || q)",
+    unbiased=("theta", "phi"),
+    equation=rf"\theta: \frac1k \sum_{{i=1}}^k \nabla \log p(x, h_i), \quad \phi: {SLEEP}",
+    source="Hinton et al. 1995",
+    instead="rws",
+)
+def wake_sleep(draws: Draws) -> Surrogate:
+    """The wake phase climbs L_1 in theta; the sleep phase teaches q the model's own dreams."""
+    return both(elbo(draws.log_p) + elbo(cast(Tensor, draws.dream_log_q)))
