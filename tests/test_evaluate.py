@@ -1,0 +1,58 @@
+"""Active units against a model whose posterior means are known."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from iwae_core.evaluate import ACTIVE, active_units
+from iwae_core.models import MODELS, Generative, Model, Recognition
+from iwae_core.models.conditional import Gaussian, StandardNormal
+from iwae_core.models.networks import Affine, Free
+
+IMAGES = 300
+
+
+def matrix(*rows: tuple[float, ...]) -> Tensor:
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+@pytest.fixture
+def linear() -> tuple[Model, Tensor, Tensor]:
+    """Two linear-Gaussian layers of q, with E[h1 | x] = A x and E[h2 | x] = C A x; the second unit of each is dead."""
+    a, c = matrix((1.0, 0.5), (0.0, 0.0)), matrix((0.7, 2.0), (0.0, 3.0), (0.2, 0.0))
+    below = Gaussian(2, Affine(a, matrix((0.3, -1.0))[0], torch.tensor(-0.5).double()))
+    above = Gaussian(3, Affine(c, matrix((0.0, 5.0, 0.0))[0], torch.tensor(0.0).double()))
+    zero = torch.zeros(2).double()
+    generative = Generative([StandardNormal(3), Gaussian(2, Free(zero, zero)), Gaussian(2, Free(zero, zero))])
+    return Model(generative, Recognition([below, above])), a, c
+
+
+def test_activity_is_the_variance_of_the_posterior_means(linear: tuple[Model, Tensor, Tensor]) -> None:
+    model, a, c = linear
+    x = torch.randn(IMAGES, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    first, second = active_units(model, x, 500, seed=3)
+    torch.testing.assert_close(first, (x @ a.T).var(0))
+    torch.testing.assert_close(second, (x @ (c @ a).T).var(0), atol=0.06, rtol=0.02)
+    assert (first > ACTIVE).tolist() == [True, False]
+    assert (second > ACTIVE).tolist() == [True, False, True]
+
+
+def test_few_samples_do_not_make_dead_units_look_active(linear: tuple[Model, Tensor, Tensor]) -> None:
+    # E[h2 | x] of the dead unit is the same for all x, but its average over a few draws of h1 is not.
+    model, _, c = linear
+    x = torch.zeros(IMAGES, 2, dtype=torch.float64)
+    repeats = torch.stack([active_units(model, x, 4, seed)[1] for seed in range(40)])
+    noise = (c.square().sum(1) * torch.exp(torch.tensor(-1.0))) / 4
+    assert (noise > 10 * ACTIVE).any(), "premise: the plain variance would be above the threshold"
+    assert (repeats.mean(0).abs() < 5 * repeats.std(0) / 40**0.5 + 1e-12).all()
+
+
+@pytest.mark.parametrize("name", ["one_layer", "two_layer", "sbn_2"])
+def test_activity_of_the_networks(name: str) -> None:
+    model = MODELS[name].item(torch.full((784,), 0.2), torch.Generator().manual_seed(0))
+    x = (torch.rand(20, 784, generator=torch.Generator().manual_seed(0)) < 0.2).float()
+    activity = active_units(model, x, 10, seed=0)
+    assert [len(layer) for layer in activity] == [layer.units for layer in model.recognition.layers]
+    assert all(layer.isfinite().all() for layer in activity)
+    again = active_units(model, x, 10, seed=0)
+    assert all(torch.equal(first, second) for first, second in zip(activity, again, strict=True))

@@ -1,0 +1,105 @@
+"""Gradient moments against exact ones, and signal-to-noise ratios in the regime where their laws hold."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from iwae_core.estimators import ESTIMATORS
+from iwae_core.gradients import Moments, gradient_moments
+from iwae_core.models import Generative, Model, Recognition
+from iwae_core.models.conditional import Gaussian
+from iwae_core.models.networks import Affine, Free
+from iwae_core.models.toys import enumerable, line
+
+
+@pytest.mark.parametrize(
+    ("name", "mean", "variance"),
+    [
+        ("iwae", (0.66601081, -0.46439742), (5.06309, 3.76973)),
+        ("dreg", (0.66601081, -0.46439742), (1.27403, 0.89879)),
+        ("rws", (0.40667422, -0.30991446), (0.64433, 0.62617)),
+        ("iwae_one_sample", (0.66601081, -0.46439742), (7.17331, 5.30152)),
+    ],
+)
+def test_moments_of_one_latent_variable(name: str, mean: tuple[float, ...], variance: tuple[float, ...]) -> None:
+    # Over 400 data that are all the same, the variance of the mean is a 400th of the golden one.
+    toy, repeats, batch = line(), 300, 400
+    _, phi = gradient_moments(toy.model, ESTIMATORS[name].item, toy.x.expand(batch, -1), 2, repeats, seed=1)
+    for found, spread, wanted, golden in zip(phi.mean, phi.variance, mean, variance, strict=True):
+        assert float(found) == pytest.approx(wanted, abs=5 * math.sqrt(golden / batch / repeats))
+        assert float(spread) == pytest.approx(golden / batch, rel=5 * math.sqrt(2 / repeats))
+    ratio = phi.signal_to_noise()
+    torch.testing.assert_close(ratio, phi.mean.abs() / phi.variance.sqrt())
+
+
+def test_moments_of_a_discrete_model_and_of_theta() -> None:
+    toy = enumerable()
+    theta, phi = gradient_moments(toy.model, ESTIMATORS["vimco"].item, toy.x.expand(100, -1), 2, 300, seed=2)
+    golden = [-0.010251674545134815, -0.15174719949266274, 0.19289365776668327, 0.17638016536795248]
+    for found, spread, wanted in zip(theta.mean, theta.variance, golden, strict=False):
+        assert float(found) == pytest.approx(wanted, abs=5 * float(spread / 300) ** 0.5)
+    assert float(phi.variance.sum()) == pytest.approx(1.13634496 / 100, rel=0.25)
+
+
+def test_no_noise_is_an_infinite_ratio_and_no_gradient_at_all_a_ratio_of_zero() -> None:
+    moments = Moments(torch.tensor([0.0, 1.0, -2.0]), torch.tensor([0.0, 0.0, 4.0]))
+    assert moments.signal_to_noise().tolist() == [0.0, math.inf, 1.0]
+
+
+# Rainforth's Gaussian in two dimensions near its optimum, every repetition a datum with parameters of its own, so that
+# one backward pass gives the gradients of all.
+
+KS = (4, 16, 64)
+REPETITIONS = 20_000
+
+
+def gaussian(mu: Tensor, b: Tensor) -> Model:
+    """p(h) = N(mu, I), p(x | h) = N(h, I), q = N(b, 2/3 I)."""
+    zero = torch.zeros(2, dtype=torch.float64)
+    prior = Gaussian(2, Free(mu.clone(), zero))
+    pixels = Gaussian(2, Affine(torch.eye(2, dtype=torch.float64), zero, torch.tensor(0.0).double()))
+    width = torch.full((2,), 0.5 * math.log(2 / 3), dtype=torch.float64)
+    return Model(Generative([prior, pixels]), Recognition([Gaussian(2, Free(b.clone(), width))]))
+
+
+def ratios(name: str) -> tuple[list[float], list[float]]:
+    """Signal-to-noise of mu and of b, root mean square over coordinates, at each k.
+
+    The encoder's signal for L_k, too faint to be seen in the noise of the plain estimator, is the mean of DReG.
+    """
+    estimator = ESTIMATORS[name].item
+    x = torch.tensor([[1.3, -1.2]], dtype=torch.float64).expand(REPETITIONS, -1)
+    mu = torch.tensor([0.0, 0.1], dtype=torch.float64).expand(REPETITIONS, -1)
+    b = (x + mu) / 2 + torch.tensor([0.2, -0.15], dtype=torch.float64)
+    found: tuple[list[float], list[float]] = ([], [])
+    for k in KS:
+        model = gaussian(mu, b)
+        prior, q = model.generative.layers[0].network, model.recognition.layers[0].network  # type: ignore[attr-defined]
+        noise = model.noise(k, REPETITIONS, torch.Generator().manual_seed(k))
+        surrogate = estimator(model.draw(x, noise, estimator.path))
+        (decoder,) = torch.autograd.grad(surrogate.theta.sum(), prior.mean, retain_graph=True)
+        (encoder,) = torch.autograd.grad(surrogate.phi.sum(), q.mean)
+        signal = encoder.mean(0)
+        if estimator.phi == "L_k" and "phi" in estimator.unbiased:
+            quiet = ESTIMATORS["dreg"].item(model.draw(x, noise, "stopped_q")).phi
+            signal = torch.autograd.grad(quiet.sum(), q.mean)[0].mean(0)
+        found[0].append(float((decoder.mean(0).square() / decoder.var(0)).mean().sqrt()))
+        found[1].append(float((signal.square() / encoder.var(0)).mean().sqrt()))
+    return found
+
+
+def slope(values: list[float]) -> float:
+    return math.log(values[-1] / values[0]) / math.log(KS[-1] / KS[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "encoder"),
+    [("iwae", -0.5), ("dreg", 0.5), ("stl", 0.5), ("rws", 0.5), ("rws_dreg", 0.5), ("vae", 0.5), ("vimco", -0.5)],
+)
+def test_laws_of_the_ratio(name: str, encoder: float) -> None:
+    # IWAE: the encoder's signal fades like 1 / sqrt(k) while the decoder's grows like sqrt(k); the cures let both grow.
+    decoder, found = ratios(name)
+    assert slope(decoder) == pytest.approx(0.5, abs=0.08)
+    assert slope(found) == pytest.approx(encoder, abs=0.13)
