@@ -16,8 +16,8 @@ from iwae_core.models.toys import enumerable, line
 TARGETS: dict[str, Callable[[Tensor], Tensor]] = {
     "L_1": elbo,
     "L_k": iwae_bound,
-    "L_alpha,k": lambda log_weights: renyi_bound(log_weights, 0.5),
-    "beta L_1 + (1 - beta) L_k": lambda log_weights: ciwae_bound(log_weights, 0.5),
+    "L_α,k": lambda log_weights: renyi_bound(log_weights, 0.5),
+    "β L_1 + (1 − β) L_k": lambda log_weights: ciwae_bound(log_weights, 0.5),
     "L_(k/M)": iwae_bound,  # M = 1 below; see the test of four samples
 }
 

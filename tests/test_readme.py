@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import shlex
 import signal
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +36,20 @@ def test_first_train_and_evaluate_commands(
     assert "runs/first" in capsys.readouterr().out
     assert main(arguments("evaluate")[0]) == 0
     assert "100 test images, 5000 samples each" in capsys.readouterr().out
+
+
+def test_the_table_of_estimators_is_up_to_date() -> None:
+    tables: dict[str, Any] = runpy.run_path(str(ROOT / "tools" / "tables.py"))
+    assert tables["BEGIN"] + tables["table"]() + tables["END"] in README, "run python tools/tables.py"
+
+
+def test_the_black_box_example_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    exec(compile(example, "README.md", "exec"), {})
+    elbo, evidence = map(float, re.findall(r"-\d+\.\d+", capsys.readouterr().out))
+    said = map(float, re.search(r"prints `ELBO (\S+), log p\(y\) about (\S+)`", README).groups())  # type: ignore[union-attr]
+    assert [elbo, evidence] == pytest.approx(list(said), abs=0.1)
+    assert evidence == pytest.approx(-31.312, abs=0.05), "four million draws from the prior, schools integrated out"
 
 
 @pytest.fixture(scope="module")

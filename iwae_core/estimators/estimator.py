@@ -44,8 +44,8 @@ def accumulate_gradient(
 class Estimator:
     """A surrogate, and what is known about the gradient it gives.
 
-    `theta` and `phi` name what each part climbs, `unbiased` the parts whose mean is exactly that gradient. `instead` is
-    the estimator to turn to where this one cannot be used.
+    `theta` and `phi` name what each part climbs, `unbiased` the parts whose mean is exactly that gradient, and `bias`
+    how far off the others are. `instead` is the estimator to turn to where this one cannot be used.
     """
 
     surrogate: Callable[..., Surrogate]
@@ -55,6 +55,7 @@ class Estimator:
     unbiased: tuple[Literal["theta", "phi"], ...]
     equation: str
     source: str
+    bias: str = ""
     least_k: int = 1
     instead: str = ""
 

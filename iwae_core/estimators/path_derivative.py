@@ -33,7 +33,8 @@ def vae_path(draws: Draws) -> Surrogate:
     phi="L_k",
     unbiased=("theta",),
     equation=r"\sum_{i=1}^k \tilde w_i g_i",
-    source="Roeder et al. 2017, section 5",
+    source="Roeder et al. 2017",
+    bias="phi by the mean of rws, exactly",
     instead="rws",
 )
 def stl(draws: Draws) -> Surrogate:
@@ -53,7 +54,7 @@ def stl(draws: Draws) -> Surrogate:
     phi="L_k",
     unbiased=("theta", "phi"),
     equation=r"\theta: \sum_{i=1}^k \tilde w_i \nabla \log w_i, \quad \phi: \sum_{i=1}^k \tilde w_i^2 g_i",
-    source="Tucker et al. 2018, eq. 8",
+    source="Tucker et al. 2018",
     instead="vimco",
 )
 def dreg(draws: Draws) -> Surrogate:
@@ -67,11 +68,12 @@ def dreg(draws: Draws) -> Surrogate:
     label="RWS-DReG",
     path="stopped_q",
     theta="L_k",
-    phi="-KL(p || q)",
+    phi="−KL(p ‖ q)",
     unbiased=("theta",),
     equation=r"\theta: \sum_{i=1}^k \tilde w_i \nabla \log w_i,"
     r"\quad \phi: \sum_{i=1}^k (\tilde w_i - \tilde w_i^2) g_i",
-    source="Tucker et al. 2018, eq. 10",
+    source="Tucker et al. 2018",
+    bias="phi by order 1/k",
     instead="rws",
 )
 def rws_dreg(draws: Draws) -> Surrogate:

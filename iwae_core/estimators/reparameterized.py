@@ -35,7 +35,7 @@ def vae(draws: Draws) -> Surrogate:
     phi="L_1",
     unbiased=BOTH,
     equation=r"\frac1k \sum_{i=1}^k \nabla \log p(x \mid h_i) - \nabla \mathrm{KL}(q \,\|\, p(h))",
-    source="Kingma & Welling 2014, eq. 10",
+    source="Kingma & Welling 2014",
     instead="vae",
 )
 def vae_analytic_kl(draws: Draws) -> Surrogate:
@@ -79,11 +79,11 @@ def iwae_one_sample(draws: Draws) -> Surrogate:
     "renyi",
     label="Rényi",
     path="reparameterized",
-    theta="L_alpha,k",
-    phi="L_alpha,k",
+    theta="L_α,k",
+    phi="L_α,k",
     unbiased=BOTH,
     equation=r"\sum_{i=1}^k \frac{w_i^{1-\alpha}}{\sum_j w_j^{1-\alpha}} \nabla \log w_i",
-    source="Li & Turner 2016, eq. 9",
+    source="Li & Turner 2016",
     instead="vimco",
 )
 def renyi(draws: Draws, alpha: int | float = 0.5) -> Surrogate:
@@ -95,11 +95,11 @@ def renyi(draws: Draws, alpha: int | float = 0.5) -> Surrogate:
     "ciwae",
     label="CIWAE",
     path="reparameterized",
-    theta="beta L_1 + (1 - beta) L_k",
-    phi="beta L_1 + (1 - beta) L_k",
+    theta="β L_1 + (1 − β) L_k",
+    phi="β L_1 + (1 − β) L_k",
     unbiased=BOTH,
     equation=r"\sum_{i=1}^k \left(\frac{\beta}{k} + (1 - \beta) \tilde w_i\right) \nabla \log w_i",
-    source="Rainforth et al. 2018, eq. 20",
+    source="Rainforth et al. 2018",
     instead="vimco",
 )
 def ciwae(draws: Draws, beta: int | float = 0.5) -> Surrogate:
@@ -115,7 +115,7 @@ def ciwae(draws: Draws, beta: int | float = 0.5) -> Surrogate:
     phi="L_(k/M)",
     unbiased=BOTH,
     equation=r"\frac1M \sum_{m=1}^M \sum_{i=1}^{k/M} \tilde w_{m,i} \nabla \log w_{m,i}",
-    source="Rainforth et al. 2018, eq. 18",
+    source="Rainforth et al. 2018",
     instead="vimco",
 )
 def miwae(draws: Draws, repeats: int | None = None) -> Surrogate:
@@ -131,7 +131,7 @@ def miwae(draws: Draws, repeats: int | None = None) -> Surrogate:
     phi="L_(k/M)",
     unbiased=BOTH,
     equation=r"\theta: \text{IWAE}(k), \quad \phi: \text{MIWAE}(M, k/M)",
-    source="Rainforth et al. 2018, section 4.3",
+    source="Rainforth et al. 2018",
     instead="vimco",
 )
 def piwae(draws: Draws, repeats: int | None = None) -> Surrogate:

@@ -75,7 +75,7 @@ def reinforce_loo(draws: Draws) -> Surrogate:
     phi="L_k",
     unbiased=BOTH,
     equation=r"\sum_{i=1}^k (\hat L_k - \tilde w_i) s_i",
-    source="Mnih & Rezende 2016, eq. 5",
+    source="Mnih & Rezende 2016",
 )
 def reinforce_iwae(draws: Draws) -> Surrogate:
     """No baseline: the variance grows with k. The term -w~_i s_i, from log q in the bound, has a mean: keep it."""
@@ -91,7 +91,7 @@ def reinforce_iwae(draws: Draws) -> Surrogate:
     phi="L_k",
     unbiased=BOTH,
     equation=r"\sum_{i=1}^k (\hat L_k - \hat L_k^{(-i)} - \tilde w_i) s_i",
-    source="Mnih & Rezende 2016, eq. 8",
+    source="Mnih & Rezende 2016",
     least_k=2,
     instead="reinforce_running",
 )
@@ -111,7 +111,7 @@ def vimco(draws: Draws) -> Surrogate:
     phi="L_k",
     unbiased=BOTH,
     equation=r"\sum_{i=1}^k \Big(\hat L_k - \log \tfrac1{k-1} \textstyle\sum_{j \ne i} w_j - \tilde w_i\Big) s_i",
-    source="Mnih & Rezende 2016, section 3.3",
+    source="Mnih & Rezende 2016",
     least_k=2,
     instead="reinforce_running",
 )
@@ -129,7 +129,8 @@ def vimco_arithmetic(draws: Draws) -> Surrogate:
     unbiased=(),
     equation=r"\sum_n \Delta_n \left(E_{\pi_{\beta_n}} \nabla \log w"
     r" + \mathrm{Cov}_{\pi_{\beta_n}}(\nabla \log \tilde\pi_{\beta_n}, \log w)\right)",
-    source="Masrani et al. 2019, eq. 12",
+    source="Masrani et al. 2019",
+    bias="both by order 1/k",
     least_k=2,
     instead="reinforce_running",
 )
