@@ -35,7 +35,7 @@ def discrete(model: Model) -> bool:
 
 
 def tuples(model: Model, x: Tensor, k: int, spacing: float = 0.125, reach: float = 7.0) -> Tuples:
-    units = [layer.units for layer in model.recognition.layers]  # type: ignore[attr-defined]
+    units = [layer.units for layer in model.recognition.layers]
     # The smallest uniform number gives a binary unit 1 whatever its logit, the largest gives 0.
     axis = torch.tensor([1.0, 0.0]) if discrete(model) else torch.arange(-reach, reach + spacing / 2, spacing)
     grid = torch.cartesian_prod(*[axis.double()] * sum(units)).reshape(-1, sum(units))

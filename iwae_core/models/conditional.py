@@ -21,6 +21,7 @@ class Conditional(nn.Module, ABC):
     """
 
     reparameterized: ClassVar[bool]
+    units: int
 
     @abstractmethod
     def forward(self, value: Float[Tensor, "*k batch units"], given: Tensor | None) -> LogDensity:
