@@ -11,13 +11,17 @@ from typing import Any, NoReturn
 from iwae_core import checkpoint
 from iwae_core.curves import nested_grid
 from iwae_core.datasets import DataError
-from iwae_core.engines.runner import CHECKPOINT, LOG, SPEC, run
+from iwae_core.engines.runner import CHECKPOINT, LOG, SPEC, rewind, run, saved
 from iwae_core.estimators import ESTIMATORS
 from iwae_core.evaluate import Curves, bound_curves
-from iwae_core.events import Failed
+from iwae_core.events import Failed, Swapped
 from iwae_core.history import History, estimate
-from iwae_core.spec import ExperimentSpec, Limits, RunSpec, SpecError, limits
+from iwae_core.log import LogError, LogReader
+from iwae_core.schedules import SCHEDULES
+from iwae_core.spec import ExperimentSpec, Limits, RunSpec, SpecError, Swap, limits
 from iwae_core.train import Experiment, load_models, prepare_process
+
+SWAP_HELP = "after STEP steps, run number RUN (from 0) goes on with another estimator and k; may be given several times"
 
 
 class UsageError(Exception):
@@ -42,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UsageError, SpecError) as error:
         print(f"iwae_core: {error}", file=sys.stderr)
         return 2
-    except (checkpoint.CheckpointError, DataError, OSError) as error:
+    except (checkpoint.CheckpointError, LogError, DataError, OSError) as error:
         print(f"iwae_core: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -61,7 +65,11 @@ def parser() -> Parser:
         default = getattr(ExperimentSpec(), name)
         text = f"{limit.label}: {limit} (default {default:,})"
         train.add_argument(f"--{name.replace('_', '-')}", type=_within(limit), default=default, help=text)
-    train.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for log and weights")
+    train.add_argument("--schedule", default="constant", help=f"of the learning rate: {', '.join(SCHEDULES)}")
+    train.add_argument("--swap", action="append", default=[], metavar="RUN:STEP:ESTIMATOR:K", help=SWAP_HELP)
+    folder = train.add_mutually_exclusive_group(required=True)
+    folder.add_argument("--out", type=Path, metavar="DIR", help="new folder for log and weights")
+    folder.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run of this folder, as it was begun")
     train.set_defaults(command=train_command)
 
     evaluate = commands.add_parser("evaluate", help="bounds of a trained experiment on test images")
@@ -77,15 +85,11 @@ def parser() -> Parser:
 
 
 def train_command(options: argparse.Namespace) -> int:
-    """Train the experiment the options describe into a new folder."""
-    spec = requested(options)
-    folder: Path = options.out
-    if (folder / LOG).exists():
-        raise UsageError(f"argument --out: {folder} already holds a run; give a new folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / SPEC).write_text(spec.to_json())
-    history = History()
-    for record in run(spec, folder):
+    """Train the experiment the options describe into a new folder, or go on with the one of a folder."""
+    folder: Path = options.resume or options.out
+    history = _resumed(options) if options.resume else _begun(options)
+    spec = ExperimentSpec.from_json((folder / SPEC).read_text())
+    for record in filter(None, run(folder)):
         history.extend([record])
         _show_progress("step", history.step, spec.steps, options.json)
     if isinstance(history.outcome, Failed):
@@ -95,18 +99,45 @@ def train_command(options: argparse.Namespace) -> int:
     return 0
 
 
+def _begun(options: argparse.Namespace) -> History:
+    """The empty history of a new folder for the experiment that the options describe."""
+    spec = requested(options)
+    folder: Path = options.out
+    if any((folder / name).exists() for name in (LOG, SPEC, CHECKPOINT)):
+        raise UsageError(f"argument --out: {folder} already holds a run; give a new folder, or --resume {folder}")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / SPEC).write_text(spec.to_json())
+    return History()
+
+
+def _resumed(options: argparse.Namespace) -> History:
+    """The history up to the last checkpoint of a folder, whose log ends there now."""
+    folder: Path = options.resume
+    if not (folder / SPEC).is_file():
+        raise UsageError(f"argument --resume: {folder} holds no run; give a folder written by train")
+    if requested(options) != requested(parser().parse_args(["train", "--resume", "."])):
+        raise UsageError("argument --resume: a run goes on as it was begun; give no other settings")
+    state = saved(folder)
+    if state and state["step"] == json.loads(state["spec"])["steps"]:
+        raise UsageError(f"argument --resume: {folder} has made all its {state['step']:,} steps")
+    rewind(folder)
+    return History(LogReader(folder / LOG).new())
+
+
 def evaluate_command(options: argparse.Namespace) -> int:
     """Evaluate every run of a folder on the same test images, binarisation and noise."""
     if not (options.directory / CHECKPOINT).is_file():
         raise UsageError(f"argument DIR: {options.directory} holds no trained models; give a folder written by train")
-    spec, models = load_models(checkpoint.load(options.directory / CHECKPOINT))
+    state = saved(options.directory) or {}
+    spec, models = load_models(state)
     x = Experiment(spec).data.held_out(spec.seed, options.limit)
     ks = nested_grid(options.k)
     runs = []
-    for run_spec, model in zip(spec.runs, models, strict=True):
+    for index, (run_spec, model) in enumerate(zip(spec.runs, models, strict=True)):
         curves = bound_curves(model, x, ks, spec.seed, lambda done: _show_progress("image", done, len(x), options.json))
-        runs.append(_run_summary(run_spec, ks, curves))
-    result = {"runs": runs, "images": len(x), "samples": options.k}
+        swaps = [Swap(**swap) for swap in state["swaps"] if swap["run"] == index]
+        runs.append(_describe(run_spec, swaps) | _curve_summary(ks, curves))
+    result = {"runs": runs, "images": len(x), "samples": options.k, "step": state["step"]}
     print(json.dumps(result) if options.json else "\n" + "\n".join(_table(result)))
     return 0
 
@@ -114,7 +145,8 @@ def evaluate_command(options: argparse.Namespace) -> int:
 def requested(options: argparse.Namespace) -> ExperimentSpec:
     """The experiment that the options of `train` describe."""
     numbers = {name: getattr(options, name) for name in limits(ExperimentSpec)}
-    return ExperimentSpec(runs=_runs(options.estimator, options.k), **numbers)
+    runs, swaps = _runs(options.estimator, options.k), tuple(map(_swap, options.swap))
+    return ExperimentSpec(runs=runs, schedule=options.schedule, swaps=swaps, **numbers)
 
 
 def _runs(estimators: str, ks: str) -> tuple[RunSpec, ...]:
@@ -127,6 +159,17 @@ def _runs(estimators: str, ks: str) -> tuple[RunSpec, ...]:
         raise UsageError(f"argument --k: give one value, or one for each of the {len(names)} estimators; got {ks!r}")
     numbers *= len(names) // len(numbers)
     return tuple(RunSpec(name, k) for name, k in zip(names, numbers, strict=True))
+
+
+def _swap(text: str) -> Swap:
+    try:
+        run, step, estimator, k = text.split(":")
+        numbers = int(run), int(step), int(k)
+    except ValueError:
+        raise UsageError(
+            f"argument --swap: expected RUN:STEP:ESTIMATOR:K, as in 0:1000:iwae:50; got {text!r}"
+        ) from None
+    return Swap(run=numbers[0], step=numbers[1], estimator=estimator, k=numbers[2])
 
 
 def _within(allowed: Limits) -> Callable[[str], int | float]:
@@ -148,9 +191,8 @@ def _training_summary(history: History, spec: ExperimentSpec) -> dict[str, Any]:
         "steps": history.step,
         "seconds": history.seconds,
         "runs": [
-            {
-                "estimator": run_spec.estimator,
-                "k": run_spec.k,
+            _describe(run_spec, [swap for swap in history.swaps if swap.run == index])
+            | {
                 "elbo": float(estimate(last.elbo[index]).mean),
                 f"L_{spec.eval_k}": float(estimate(last.iwae[index, -1]).mean),
             }
@@ -159,11 +201,15 @@ def _training_summary(history: History, spec: ExperimentSpec) -> dict[str, Any]:
     }
 
 
-def _run_summary(run_spec: RunSpec, ks: Sequence[int], curves: Curves) -> dict[str, Any]:
+def _describe(run_spec: RunSpec, swaps: Sequence[Swap | Swapped]) -> dict[str, Any]:
+    """How a run began and what it was swapped to."""
+    later = [{"step": swap.step, "estimator": swap.estimator, "k": swap.k} for swap in swaps]
+    return {"estimator": run_spec.estimator, "k": run_spec.k, "swaps": later}
+
+
+def _curve_summary(ks: Sequence[int], curves: Curves) -> dict[str, Any]:
     iwae, elbo = estimate(curves.iwae.numpy()), estimate(curves.elbo.numpy())
     return {
-        "estimator": run_spec.estimator,
-        "k": run_spec.k,
         "nll": -float(iwae.mean[-1]),
         "nll_stderr": float(iwae.stderr[-1]),
         "elbo": float(elbo.mean),
@@ -178,11 +224,13 @@ def _run_summary(run_spec: RunSpec, ks: Sequence[int], curves: Curves) -> dict[s
 
 
 def _table(result: dict[str, Any]) -> Iterator[str]:
-    yield f"{result['images']} test images, {result['samples']} samples each, nats per image"
+    size = f"{result['images']} test images, {result['samples']} samples each"
+    yield f"{size}, nats per image, after {result['step']:,} training steps"
     yield f"{'estimator':>12} {'k':>5} {'test NLL':>18} {'ELBO':>9}"
     for row in result["runs"]:
+        estimators, ks = (">".join(str(stage[name]) for stage in (row, *row["swaps"])) for name in ("estimator", "k"))
         nll = f"{row['nll']:.2f} +- {row['nll_stderr']:.2f}"
-        yield f"{row['estimator']:>12} {row['k']:>5} {nll:>18} {row['elbo']:>9.2f}"
+        yield f"{estimators:>12} {ks:>5} {nll:>18} {row['elbo']:>9.2f}"
 
 
 def _show_progress(unit: str, done: int, total: int, quiet: bool) -> None:

@@ -1,4 +1,4 @@
-"""Weights on disk: written whole or not at all, and checked by hash before they are used.
+"""The state of a training on disk: written whole or not at all, and checked by hash before it is used.
 
 A flipped bit loads without any error otherwise. The file is the SHA-256 of its payload, then the payload.
 """
@@ -13,16 +13,17 @@ from typing import Any
 import torch
 
 HASH_BYTES = hashlib.sha256().digest_size
+FORMAT = 2  # of the state; the first held weights only
 
 
 class CheckpointError(Exception):
-    """A checkpoint is missing, truncated or altered."""
+    """A checkpoint is missing, truncated, altered or not of this program's version."""
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
     """Write a dictionary of tensors and plain values, replacing `path` in one step."""
     buffer = io.BytesIO()
-    torch.save(state, buffer)
+    torch.save({"format": FORMAT, "state": state}, buffer)
     payload = buffer.getvalue()
     temporary = path.with_suffix(".partial")
     try:
@@ -39,7 +40,7 @@ def load(path: Path) -> dict[str, Any]:
     """The dictionary written by `save`.
 
     Raises:
-        CheckpointError: no such file, or its content does not match its hash.
+        CheckpointError: no such file, its content does not match its hash, or it has another format.
     """
     try:
         content = path.read_bytes()
@@ -49,7 +50,13 @@ def load(path: Path) -> dict[str, Any]:
     if hashlib.sha256(payload).digest() != expected:
         raise CheckpointError(f"{path} is truncated or altered: its SHA-256 does not match; train again")
     try:
-        state: dict[str, Any] = torch.load(io.BytesIO(payload), weights_only=True)
+        whole: dict[str, Any] = torch.load(io.BytesIO(payload), weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise CheckpointError(f"{path} is not a checkpoint of this program") from error
+    if whole.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} was written by another version of this program: its format is {whole.get('format', 1)}, "
+            f"this version reads {FORMAT}; train again"
+        )
+    state: dict[str, Any] = whole["state"]
     return state

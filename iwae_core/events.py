@@ -43,6 +43,16 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
+class Swapped:
+    """After `step` steps, run number `run` (from 0) goes on with another estimator and k, planned or on command."""
+
+    step: int
+    run: int
+    estimator: str
+    k: int
+
+
+@dataclass(frozen=True)
 class Finished:
     """The end: all steps were made, or somebody pressed Stop."""
 
@@ -58,7 +68,7 @@ class Failed:
     message: str
 
 
-Event: TypeAlias = Started | Progress | Snapshot | Finished | Failed
+Event: TypeAlias = Started | Progress | Snapshot | Swapped | Finished | Failed
 KINDS: dict[str, type[Event]] = {kind.__name__: kind for kind in get_args(Event)}
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from iwae_core.events import Failed, Finished, Progress, Record, Snapshot, Started
+from iwae_core.events import Failed, Finished, Progress, Record, Snapshot, Started, Swapped
 from iwae_core.spec import ExperimentSpec
 
 Floats = NDArray[np.floating[Any]]
@@ -53,18 +53,24 @@ class History:
     """The fold of a run's records. Knows nothing until `Started` has been added."""
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
+        self._clear()
+        self.extend(records)
+
+    def _clear(self) -> None:
         self.length = 0
         self.seconds = 0.0
         self.snapshots: list[Snapshot] = []
+        self.swaps: list[Swapped] = []
         self.outcome: Finished | Failed | None = None
         self.spec: ExperimentSpec | None = None
         self.originals: NDArray[np.uint8] | None = None
         self._progress: Table | None = None
-        self.extend(records)
 
     def extend(self, records: Iterable[Record]) -> "History":
-        """Add the next records."""
+        """Add the next records; one numbered 0 begins anew."""
         for record in records:
+            if record.number == 0:
+                self._clear()
             self._add(record)
             self.length = record.number + 1
             self.seconds = record.seconds
@@ -79,6 +85,8 @@ class History:
                 self._progress.append((step, record.seconds, *elbo, *iwae))
             case Snapshot() as snapshot:
                 self.snapshots.append(snapshot)
+            case Swapped() as swapped:
+                self.swaps.append(swapped)
             case Finished() | Failed() as outcome:
                 self.outcome = outcome
 

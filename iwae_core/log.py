@@ -1,52 +1,107 @@
 """The append-only log of a run: one JSON record a line, numbered from zero."""
 
+import fcntl
 import lzma
+import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 
 from iwae_core.events import Event, Record, decode, encode
 
 
-class EventLog:
-    """Writes a log; each line reaches the file before the next event is made, so a reader can follow it."""
+class LogError(Exception):
+    """A log cannot be written on: another process writes it, or it has lost records."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("x", encoding="utf-8")
-        self._next = 0
+
+class EventLog:
+    """Writes a log; each line reaches the file before the next event is made, so a reader can follow it.
+
+    A log that exists is cut after its first `keep` records: those that followed will be made again.
+
+    Raises:
+        LogError: another process writes this log, or it has fewer records.
+    """
+
+    def __init__(self, path: Path, keep: int = 0) -> None:
+        self.length = keep
+        self._file = path.open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go of when the process ends, however it does
+            self._file.truncate(_end(path, keep))
+        except BlockingIOError:
+            self._file.close()
+            raise LogError(f"{path.parent} is being trained by another process; stop that one first") from None
+        except LogError:
+            self._file.close()
+            raise
 
     def append(self, event: Event, seconds: float) -> Record:
         """Number the event, write it and return its record."""
-        record = Record(self._next, seconds, event)
+        record = Record(self.length, seconds, event)
         self._file.write(encode(record) + "\n")
         self._file.flush()
-        self._next += 1
+        self.length += 1
         return record
+
+    def sync(self) -> None:
+        """Wait until everything written would survive a power cut."""
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Let others write."""
+        self._file.close()
 
     def __enter__(self) -> "EventLog":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._file.close()
+        self.close()
+
+
+def _end(path: Path, records: int) -> int:
+    """Where so many records end, in bytes."""
+    with path.open("rb") as file:
+        lines = [len(line) for line in islice(file, records) if line.endswith(b"\n")]
+    if len(lines) < records:
+        raise LogError(f"{path} has lost records: {len(lines):,} are left of at least {records:,}; train again")
+    return sum(lines)
 
 
 class LogReader:
-    """Reads a log that may still be growing; `new()` returns what has come since the last call."""
+    """Reads a log that may still be growing; `new()` returns what has come since the last call.
+
+    A run that goes on from its checkpoint cuts its log: the reader notices, and begins again with record 0.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offset = 0
+        self._length = 0
 
     def new(self) -> list[Record]:
         """The complete lines written since; an unfinished last line waits for its end."""
         if not self._path.exists():
             return []
-        with self._path.open("rb") as file:
-            file.seek(self._offset)
-            content = file.read()
+        content = self._since()
         complete = content[: content.rfind(b"\n") + 1]
+        records = [decode(line) for line in complete.decode().splitlines()]
+        if self._offset and records and records[0].number != self._length:
+            self._offset = self._length = 0
+            return self.new()
         self._offset += len(complete)
-        return [decode(line) for line in complete.decode().splitlines()]
+        self._length += len(records)
+        return records
+
+    def _since(self) -> bytes:
+        with self._path.open("rb") as file:
+            if self._offset:
+                file.seek(self._offset - 1)
+                if file.read(1) != b"\n":  # the end of what was read last has gone
+                    self._offset = self._length = 0
+            file.seek(self._offset)
+            return file.read()
 
 
 def read_log(path: Path) -> Iterator[Record]:

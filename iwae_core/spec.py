@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
 from iwae_core.curves import nested_grid
@@ -11,9 +11,17 @@ from iwae_core.datasets import DATASETS
 from iwae_core.estimators import ESTIMATORS
 from iwae_core.models import MODELS
 from iwae_core.registry import Registry, UnknownNameError
+from iwae_core.schedules import SCHEDULES
 
-REGISTRIES: Mapping[str, Registry[Any]] = {"estimator": ESTIMATORS, "model": MODELS, "dataset": DATASETS}
+REGISTRIES: Mapping[str, Registry[Any]] = {
+    "estimator": ESTIMATORS,
+    "model": MODELS,
+    "dataset": DATASETS,
+    "schedule": SCHEDULES,
+}
 MAX_RUNS = 4
+MAX_K = 5000
+MAX_STEPS = 20_000_000  # the paper's longest experiment takes 16.4 million
 MAX_SAMPLES = 500_000  # of one training step: their noise alone takes 100 MB
 
 
@@ -38,8 +46,8 @@ class Limits(NamedTuple):
         return type(value) in kinds and self.minimum <= value <= self.maximum  # type: ignore[operator]
 
 
-def number(default: int | float, minimum: int | float, maximum: int | float, label: str) -> Any:
-    """A dataclass field with a default, its limits and its label."""
+def number(default: Any, minimum: int | float, maximum: int | float, label: str) -> Any:
+    """A dataclass field with a default (`MISSING`: none), its limits and its label."""
     return field(default=default, metadata={"limits": Limits(minimum, maximum, label)})
 
 
@@ -70,7 +78,7 @@ class RunSpec:
     """One model trained by one estimator."""
 
     estimator: str = "iwae"
-    k: int = number(50, 1, 5000, "training k: samples per image")
+    k: int = number(50, 1, MAX_K, "training k: samples per image")
     model: str = "one_layer"
 
     def __post_init__(self) -> None:
@@ -82,6 +90,22 @@ class RunSpec:
         return ESTIMATORS[self.estimator].label
 
 
+@dataclass(frozen=True, kw_only=True)
+class Swap:
+    """After `step` steps, run number `run` (from 0) goes on with another estimator and k.
+
+    Its weights and its optimiser's moments continue: the parameters are the same, only what is asked of them changes.
+    """
+
+    run: int = number(MISSING, 0, MAX_RUNS - 1, "number of the run, from 0")
+    step: int = number(MISSING, 0, MAX_STEPS, "steps before the swap")
+    estimator: str
+    k: int = number(MISSING, 1, MAX_K, "samples per image after the swap")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
 @dataclass(frozen=True)
 class ExperimentSpec:
     """Runs trained in lockstep on the same minibatches, the same binarisation and the same noise."""
@@ -90,10 +114,12 @@ class ExperimentSpec:
     dataset: str = "mnist"
     batch_size: int = number(100, 1, 1000, "images per minibatch")
     learning_rate: float = number(1e-3, 1e-6, 0.1, "learning rate")
-    steps: int = number(3000, 1, 1_000_000, "training steps")
+    steps: int = number(3000, 1, MAX_STEPS, "training steps")
     seed: int = number(0, 0, 2**31 - 1, "seed")
     eval_images: int = number(100, 2, 10_000, "held-out images per evaluation")
     eval_k: int = number(1000, 1, 10_000, "largest k of an evaluation")
+    schedule: str = "constant"
+    swaps: tuple[Swap, ...] = ()
 
     def __post_init__(self) -> None:
         check(self)
@@ -102,6 +128,23 @@ class ExperimentSpec:
         samples = self.batch_size * max(run.k for run in self.runs)
         if samples > MAX_SAMPLES:
             raise SpecError(f"k times batch_size must be at most {MAX_SAMPLES:,}; got {samples:,}; reduce one of them")
+        for swap in self.swaps:
+            self.swapped(swap)
+            if swap.step >= self.steps:
+                raise SpecError(f"a swap must come before the last of {self.steps:,} steps; got step {swap.step:,}")
+
+    def swapped(self, swap: Swap) -> "ExperimentSpec":
+        """The experiment as it is after this swap alone.
+
+        Raises:
+            SpecError: no such run, or too many samples for one step.
+        """
+        if swap.run >= len(self.runs):
+            last = len(self.runs) - 1
+            raise SpecError(f"there is no run {swap.run} to swap; the runs are numbered from 0 to {last}")
+        runs = list(self.runs)
+        runs[swap.run] = replace(runs[swap.run], estimator=swap.estimator, k=swap.k)
+        return replace(self, runs=tuple(runs), swaps=())
 
     @property
     def eval_ks(self) -> tuple[int, ...]:
@@ -132,6 +175,7 @@ class ExperimentSpec:
         try:
             values: dict[str, Any] = json.loads(text)
             values["runs"] = tuple(RunSpec(**run) for run in values["runs"])
+            values["swaps"] = tuple(Swap(**swap) for swap in values.get("swaps", ()))
             return cls(**values)
         except SpecError:
             raise

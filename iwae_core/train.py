@@ -4,7 +4,7 @@ import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -17,10 +17,11 @@ from iwae_core.bounds import elbo, iwae_bound
 from iwae_core.datasets import DATASETS
 from iwae_core.estimators import ESTIMATORS, accumulate_gradient
 from iwae_core.evaluate import bound_curves
-from iwae_core.events import Event, Failed, Finished, Progress, Snapshot, Started
+from iwae_core.events import Event, Failed, Finished, Progress, Snapshot, Started, Swapped
 from iwae_core.models import MODELS, Model
 from iwae_core.randomness import generator
-from iwae_core.spec import ExperimentSpec, RunSpec
+from iwae_core.schedules import SCHEDULES
+from iwae_core.spec import ExperimentSpec, RunSpec, Swap
 
 # k x images rows of one forward and backward pass: large enough for the matrices, small enough for the cache.
 ROWS = 1250
@@ -39,6 +40,27 @@ class Run:
         self.optimiser = torch.optim.Adam(
             self.model.parameters(), experiment.learning_rate, betas=(0.9, 0.999), eps=1e-4, fused=True
         )
+
+    def swap(self, estimator: str, k: int) -> None:
+        """Go on with another estimator and k. The parameters are the same, so Adam keeps its moments."""
+        self.spec = replace(self.spec, estimator=estimator, k=k)
+        self.estimator = ESTIMATORS[estimator].item
+
+    def set_learning_rate(self, value: float) -> None:
+        """The learning rate from the next step on."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = value
+
+    def state_dict(self) -> dict[str, Any]:
+        """What training has changed."""
+        model, optimiser = self.model.state_dict(), self.optimiser.state_dict()
+        return {"model": model, "optimiser": optimiser, "baseline": self.baseline}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go back to a state."""
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.baseline = state["baseline"]
 
     def step(self, x: Tensor, step: int) -> tuple[float, float]:
         """One ascent on the minibatch `[batch, pixels]`; returns its mean ELBO and mean L_k before the update.
@@ -64,34 +86,75 @@ class Run:
 
 
 class Experiment:
-    """A paired experiment: all its runs start from the same weights and see the same data and noise."""
+    """A paired experiment: all its runs start from the same weights and see the same data and noise.
+
+    `step` counts the training steps made; `swaps` are those made so far, planned or not, in order.
+    """
 
     def __init__(self, spec: ExperimentSpec) -> None:
         self.spec = spec
+        self.step = 0
+        self.swaps: list[Swap] = []
         self.data = DATASETS[spec.dataset].item()
         self.runs = [Run(run, spec, self.data.train_mean) for run in spec.runs]
         self.held_out = self.data.held_out(spec.seed, spec.eval_images)
+        self._now = spec  # after the swaps made
+        self._evaluated = -1  # the step of the last evaluation
+        self._broken: float | None = None  # a bound that is not finite
         # Runs share nothing within a step, so each has a thread: torch lets go of the interpreter while it computes.
         self._threads = ThreadPoolExecutor(min(len(self.runs), os.cpu_count() or 1), initializer=prepare_process)
 
     def train(self) -> Iterator[Event]:
-        """Events of the whole training, lazily: whoever iterates decides when the next step is made, if at all."""
-        yield Started(self.spec.to_json(), _bytes(self.held_out[:DIGITS]))
-        evaluation = self.spec.next_snapshot(0)
-        yield self.snapshot(0)
-        for step in range(1, self.spec.steps + 1):
-            x = self.data.minibatch(self.spec.seed, step - 1, self.spec.batch_size)
-            bounds = self._threads.map(partial(Run.step, x=x, step=step - 1), self.runs)
-            progress = Progress(step, *zip(*bounds, strict=True))
-            yield progress
-            broken = [value for value in progress.elbo + progress.iwae if not math.isfinite(value)]
-            if broken:
-                yield Failed(step, f"a bound became {broken[0]}; try a smaller learning rate")
+        """The events still to come, lazily: whoever iterates decides when the next step is made, if at all."""
+        if self._evaluated < 0:
+            yield Started(self.spec.to_json(), _bytes(self.held_out[:DIGITS]))
+        while self._broken is None:
+            if self._evaluation_due():
+                self._evaluated = self.step
+                yield self.snapshot(self.step)
+            for swap in self._swaps_due():
+                yield self.swap(swap.run, swap.estimator, swap.k)
+            if self.step == self.spec.steps:
+                yield Finished(self.step)
                 return
-            if step == evaluation:
-                evaluation = self.spec.next_snapshot(step)
-                yield self.snapshot(step)
-        yield Finished(self.spec.steps)
+            yield self._advance()
+        yield Failed(self.step, f"a bound became {self._broken}; try a smaller learning rate")
+
+    def _advance(self) -> Progress:
+        x = self.data.minibatch(self.spec.seed, self.step, self.spec.batch_size)
+        factor = SCHEDULES[self.spec.schedule].item(self.step, self.spec.steps)
+        for run in self.runs:
+            run.set_learning_rate(self.spec.learning_rate * factor)
+        bounds = self._threads.map(partial(Run.step, x=x, step=self.step), self.runs)
+        progress = Progress(self.step + 1, *zip(*bounds, strict=True))
+        self.step += 1
+        self._broken = next((value for value in progress.elbo + progress.iwae if not math.isfinite(value)), None)
+        return progress
+
+    @property
+    def between_steps(self) -> bool:
+        """Whether the next event is a step: the moment to swap, and to take or restore a state."""
+        due = self._broken is not None or self._evaluation_due() or self._swaps_due()
+        return self.step < self.spec.steps and not due
+
+    def _evaluation_due(self) -> bool:
+        last = self._evaluated
+        return last < 0 or (self.step > last and self.step >= self._now.next_snapshot(last))
+
+    def _swaps_due(self) -> list[Swap]:
+        return [swap for swap in self.spec.swaps if swap.step == self.step and swap not in self.swaps]
+
+    def swap(self, run: int, estimator: str, k: int) -> Swapped:
+        """Change the estimator and k of one run between two steps.
+
+        Raises:
+            SpecError: no such run or estimator, or k out of range; nothing has changed then.
+        """
+        swap = Swap(run=run, step=self.step, estimator=estimator, k=k)
+        self._now = self._now.swapped(swap)
+        self.runs[run].swap(estimator, k)
+        self.swaps.append(swap)
+        return Swapped(self.step, run, estimator, k)
 
     def snapshot(self, step: int) -> Snapshot:
         """Evaluate every run on the same held-out images and noise."""
@@ -111,17 +174,30 @@ class Experiment:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """The specification and the weights of every run."""
-        return {"spec": self.spec.to_json(), "models": [run.model.state_dict() for run in self.runs]}
+        """Everything the rest of the training depends on. No generator: randomness is addressed by seed and step."""
+        return {
+            "spec": self.spec.to_json(),
+            "step": self.step,
+            "evaluated": self._evaluated,
+            "swaps": [asdict(swap) for swap in self.swaps],
+            "runs": [run.state_dict() for run in self.runs],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put a new experiment of the same specification into a state; what follows is the same to the bit."""
+        for swap in state["swaps"]:
+            self.step = swap["step"]
+            self.swap(swap["run"], swap["estimator"], swap["k"])
+        self.step, self._evaluated = state["step"], state["evaluated"]
+        for run, of_run in zip(self.runs, state["runs"], strict=True):
+            run.load_state_dict(of_run)
 
 
 def load_models(state: dict[str, Any]) -> tuple[ExperimentSpec, list[Model]]:
     """The specification and trained models of a checkpoint written from `Experiment.state_dict`."""
-    spec = ExperimentSpec.from_json(state["spec"])
-    experiment = Experiment(spec)
-    for run, weights in zip(experiment.runs, state["models"], strict=True):
-        run.model.load_state_dict(weights)
-    return spec, [run.model for run in experiment.runs]
+    experiment = Experiment(ExperimentSpec.from_json(state["spec"]))
+    experiment.load_state_dict(state)
+    return experiment.spec, [run.model for run in experiment.runs]
 
 
 def train(spec: ExperimentSpec) -> Iterator[Event]:

@@ -37,11 +37,12 @@ def test_train_and_evaluate_as_a_user_would(tmp_path: Path) -> None:
 def test_evaluate_prints_the_promised_json(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(trained), "--k", "100", "--limit", "5", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert result.keys() == {"runs", "images", "samples"}
-    assert (result["images"], result["samples"]) == (5, 100)
+    assert result.keys() == {"runs", "images", "samples", "step"}
+    assert (result["images"], result["samples"], result["step"]) == (5, 100, 3)
     assert [(run["estimator"], run["k"]) for run in result["runs"]] == [("vae", 5), ("iwae", 5)]
     for run in result["runs"]:
-        assert run.keys() == {"estimator", "k", "nll", "nll_stderr", "elbo", "curve"}
+        assert run.keys() == {"estimator", "k", "swaps", "nll", "nll_stderr", "elbo", "curve"}
+        assert run["swaps"] == []
         curve = run["curve"]
         assert curve.keys() == {"k", "iwae", "iwae_stderr", "elbo", "elbo_stderr"}
         assert curve["k"] == [1, 2, 5, 10, 20, 50, 100]
@@ -65,6 +66,20 @@ def test_one_k_for_each_estimator(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert [run["k"] for run in json.loads(capsys.readouterr().out)["runs"]] == [1, 3]
 
 
+def test_a_swap_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(tmp_path / "x")
+    swaps = ["--swap", "0:2:iwae:3", "--swap", "0:1:vae:2"]
+    assert main(["train", "--estimator", "vae,vae", "--k", "1", "--out", folder, "--json", *swaps, *QUICK]) == 0
+    steps = [{"step": 1, "estimator": "vae", "k": 2}, {"step": 2, "estimator": "iwae", "k": 3}]
+    assert [run["swaps"] for run in json.loads(capsys.readouterr().out)["runs"]] == [steps, []]
+    assert main(["evaluate", folder, "--k", "10", "--limit", "3", "--json"]) == 0
+    assert [run["swaps"] for run in json.loads(capsys.readouterr().out)["runs"]] == [steps, []]
+    assert main(["evaluate", folder, "--k", "10", "--limit", "3"]) == 0
+    output = capsys.readouterr().out
+    assert "after 3 training steps" in output
+    assert "vae>vae>iwae 1>2>3" in output
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -72,10 +87,17 @@ def test_one_k_for_each_estimator(tmp_path: Path, capsys: pytest.CaptureFixture[
         ("train --out {new} --k 1,2,3", "give one value, or one for each of the 2 estimators"),
         ("train --out {new} --k five", "expected whole numbers separated by commas; got 'five'"),
         ("train --out {new} --estimator vea", "unknown estimator 'vea'; choose from vae, "),
-        ("train --out {new} --steps 0", "must be a whole number from 1 to 1,000,000; got '0'"),
-        ("train --out {new} --steps ten", "argument --steps: must be a whole number from 1 to 1,000,000; got 'ten'"),
+        ("train --out {new} --steps 0", "must be a whole number from 1 to 20,000,000; got '0'"),
+        ("train --out {new} --steps ten", "argument --steps: must be a whole number from 1 to 20,000,000; got 'ten'"),
         ("train --out {new} --learning-rate nan", "must be a number from 1e-06 to 0.1; got 'nan'"),
-        ("train --k 5", "the following arguments are required: --out"),
+        ("train --out {new} --schedule cosine", "unknown schedule 'cosine'; choose from constant, burda"),
+        ("train --out {new} --swap 1:2:iwae", "expected RUN:STEP:ESTIMATOR:K, as in 0:1000:iwae:50; got '1:2:iwae'"),
+        ("train --out {new} --swap 1:two:iwae:5", "expected RUN:STEP:ESTIMATOR:K"),
+        ("train --out {new} --swap 2:5:iwae:5", "there is no run 2 to swap; the runs are numbered from 0 to 1"),
+        ("train --out {new} --swap 0:5:vea:5", "unknown estimator 'vea'; choose from vae, "),
+        ("train --out {new} --resume {new}", "not allowed with argument --out"),
+        ("train --resume {new}", "holds no run; give a folder written by train"),
+        ("train --k 5", "one of the arguments --out --resume is required"),
         ("train --out {old}", "already holds a run; give a new folder"),
         ("evaluate {old} --k 0", "argument --k: must be a whole number from 1 to 10,000; got '0'"),
         ("evaluate {old} --limit 1", "argument --limit: must be a whole number from 2 to 10,000; got '1'"),

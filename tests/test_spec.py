@@ -2,16 +2,25 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from iwae_core.registry import Registry, UnknownNameError
-from iwae_core.spec import ExperimentSpec, RunSpec, SpecError, limits
+from iwae_core.spec import ExperimentSpec, RunSpec, SpecError, Swap, limits
 
 
 def test_round_trip() -> None:
     spec = ExperimentSpec(runs=(RunSpec("iwae", 7),), steps=12, learning_rate=0.01)
     assert ExperimentSpec.from_json(spec.to_json()) == spec
+    swaps = tuple(Swap(run=1, step=step, estimator="vae", k=3) for step in (2, 0))
+    spec = ExperimentSpec(schedule="burda", swaps=swaps)
+    assert ExperimentSpec.from_json(spec.to_json()) == spec
+
+
+def test_specifications_from_before_schedules_and_swaps_are_still_read() -> None:
+    old = {"runs": [{"estimator": "vae", "k": 5, "model": "one_layer"}], "steps": 7}
+    assert ExperimentSpec.from_json(json.dumps(old)) == ExperimentSpec((RunSpec("vae", 5),), steps=7)
 
 
 @pytest.mark.parametrize("field", limits(ExperimentSpec))
@@ -36,6 +45,34 @@ def test_unknown_names_list_the_known_ones() -> None:
         ExperimentSpec(dataset="cifar")
     with pytest.raises(SpecError, match="unknown model"):
         RunSpec("vae", 5, "three_layers")
+    with pytest.raises(SpecError, match="unknown schedule 'cosine'; choose from constant, burda"):
+        ExperimentSpec(schedule="cosine")
+    with pytest.raises(SpecError, match="unknown estimator 'vea'; choose from vae, "):
+        Swap(run=0, step=1, estimator="vea", k=5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"run": 2}, "there is no run 2 to swap; the runs are numbered from 0 to 1"),
+        ({"run": -1}, r"run \(number of the run, from 0\) must be a whole number from 0 to 3; got -1"),
+        ({"run": True}, r"run \(.*\) must be a whole number from 0 to 3; got True"),
+        ({"step": 3000}, "a swap must come before the last of 3,000 steps; got step 3,000"),
+        ({"step": -1}, r"step \(steps before the swap\) must be a whole number from 0 to 20,000,000; got -1"),
+        ({"k": 0}, r"k \(samples per image after the swap\) must be a whole number from 1 to 5,000; got 0"),
+        ({"k": 501}, "k times batch_size must be at most 500,000; got 501,000"),
+    ],
+)
+def test_impossible_swaps_are_refused(change: dict[str, int], message: str) -> None:
+    good: dict[str, Any] = {"run": 1, "step": 2999, "estimator": "vae", "k": 500}
+    ExperimentSpec(batch_size=1000, swaps=(Swap(**good),))
+    with pytest.raises(SpecError, match=message):
+        ExperimentSpec(batch_size=1000, swaps=(Swap(**good | change),))
+
+
+def test_a_swap_changes_one_run() -> None:
+    spec = ExperimentSpec((RunSpec("vae", 2), RunSpec("vae", 3)), steps=9)
+    assert spec.swapped(Swap(run=1, step=4, estimator="iwae", k=5)).runs == (RunSpec("vae", 2), RunSpec("iwae", 5))
 
 
 @pytest.mark.parametrize("count", [0, 5])

@@ -8,9 +8,7 @@ import threading
 from pathlib import Path
 from typing import IO, cast
 
-from iwae_core.engines.engine import ENGINES, Engine, EngineFullError, State
-from iwae_core.engines.runner import Command
-from iwae_core.spec import ExperimentSpec
+from iwae_core.engines.engine import ENGINES, Engine, EngineFullError
 
 PACKAGE_PARENT = Path(__file__).parents[2]
 RESPITE = 10.0  # seconds that a new run has the machine to itself before the next spare worker gets ready
@@ -30,7 +28,6 @@ class Worker:
             start_new_session=True,
         )
         self._input = cast(IO[str], self.process.stdin)
-        self.paused = False
 
     @property
     def alive(self) -> bool:
@@ -87,12 +84,12 @@ class LocalEngine(Engine):
                 f"{active} experiments are already training here, which is the limit; stop one, or wait for one to end"
             )
 
-    def _start(self, run_id: str, spec: ExperimentSpec) -> None:
+    def _start(self, run_id: str) -> None:
         if self._spare and not self._spare.alive:
             self._spare.close()
             self._spare = None
         worker = self._spare or Worker()
-        worker.write(json.dumps({"spec": spec.to_json(), "folder": str((self.folder / run_id).resolve())}))
+        worker.write(json.dumps(str((self.folder / run_id).resolve())))
         self._workers[run_id] = worker
         self._spare = None
         refill = threading.Timer(RESPITE, self._refill)
@@ -104,13 +101,14 @@ class LocalEngine(Engine):
             if not self._closed and self._spare is None:
                 self._spare = Worker()
 
-    def _live_state(self, run_id: str) -> State | None:
-        worker = self._workers.get(run_id)
-        if worker is None or not worker.alive:
-            return None
-        return State.PAUSED if worker.paused else State.RUNNING
+    def _end(self, run_id: str) -> None:
+        if worker := self._workers.pop(run_id, None):
+            worker.close()
 
-    def _send(self, run_id: str, command: Command) -> None:
+    def _alive(self, run_id: str) -> bool:
+        worker = self._workers.get(run_id)
+        return worker is not None and worker.alive
+
+    def _send(self, run_id: str, command: str) -> None:
         if worker := self._workers.get(run_id):  # it may have ended a moment ago
             worker.write(command)
-            worker.paused = command == "pause"

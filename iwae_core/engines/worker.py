@@ -1,8 +1,8 @@
 """A worker process: `python -m iwae_core.engines.worker`, driven by lines on its standard input.
 
-The first line says what to train and where; each further line is a command. Getting ready (torch, data, a rehearsal)
-comes before the first line, so a worker started in advance begins at once. When the input ends, its parent is gone,
-however it died: the worker then ends itself, in the middle of a step if need be.
+The first line names the folder of the run, a JSON string; each further line is a command. Getting ready (torch, data, a
+rehearsal) comes before the first line, so a worker started in advance begins at once. When the input ends, its parent
+is gone, however it died: the worker then ends itself, in the middle of a step if need be.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from iwae_core.datasets import DataError
-from iwae_core.engines.runner import Command, run
+from iwae_core.engines.runner import run
 from iwae_core.spec import ExperimentSpec, RunSpec
 from iwae_core.train import prepare_process, train
 
@@ -31,15 +31,15 @@ def main() -> None:
     prepare_process()
     with contextlib.suppress(DataError):  # the run itself will report it
         deque(train(REHEARSAL), maxlen=0)
-    task = json.loads(lines.get())
+    folder = Path(json.loads(lines.get()))
 
-    def receive(wait: bool) -> Command | None:
+    def receive(wait: bool) -> str | None:
         try:
-            return lines.get(block=wait)  # type: ignore[return-value]
+            return lines.get(block=wait)
         except Empty:
             return None
 
-    deque(run(ExperimentSpec.from_json(task["spec"]), Path(task["folder"]), receive), maxlen=0)
+    deque(run(folder, receive), maxlen=0)
 
 
 def _listen(lines: SimpleQueue[str]) -> None:
