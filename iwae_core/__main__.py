@@ -1,39 +1,29 @@
-"""The command line: `python -m iwae_core train ...` and `python -m iwae_core evaluate DIR ...`."""
+"""The command line: `python -m iwae_core train ...`, `evaluate DIR ...` and `evidence DIR ...`."""
 
 import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from iwae_core import checkpoint
+from iwae_core.bounds import iwae_bound
 from iwae_core.curves import nested_grid
 from iwae_core.datasets import DataError
 from iwae_core.engines.runner import CHECKPOINT, LOG, SPEC, rewind, run, saved
-from iwae_core.estimators import ESTIMATORS
-from iwae_core.evaluate import Curves, bound_curves
+from iwae_core.evaluate import ACTIVE, Curves, active_units, bound_curves, log_weights, simulated_evidence
 from iwae_core.events import Failed, Swapped
 from iwae_core.history import History, estimate
 from iwae_core.log import LogError, LogReader
-from iwae_core.schedules import SCHEDULES
-from iwae_core.spec import ExperimentSpec, Limits, RunSpec, SpecError, Swap, limits
+from iwae_core.models import Model
+from iwae_core.options import EVIDENCE, UsageError, parser, requested
+from iwae_core.spec import ExperimentSpec, RunSpec, SpecError, Swap
 from iwae_core.train import Experiment, load_models, prepare_process
 
-SWAP_HELP = "after STEP steps, run number RUN (from 0) goes on with another estimator and k; may be given several times"
-
-
-class UsageError(Exception):
-    """Arguments that cannot be used; told in one line, exit code 2."""
-
-
-class Parser(argparse.ArgumentParser):
-    """Reports a bad argument in one line, without the usage text."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise instead of printing, so every bad argument takes the same way out."""
-        raise UsageError(message)
+ACTIVITY_SAMPLES = 50  # of the layers below, for the mean of a higher one
+EVIDENCE_K = 5000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,8 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = parser().parse_args(arguments)
         prepare_process()
-        result: int = options.command(options)
-        return result
+        return COMMANDS[options.command](options)
     except (UsageError, SpecError) as error:
         print(f"iwae_core: {error}", file=sys.stderr)
         return 2
@@ -51,37 +40,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-
-
-def parser() -> Parser:
-    """The commands and their options, with defaults and limits from the specification."""
-    root = Parser(prog="python -m iwae_core", description="Train and compare multi-sample variational bounds.")
-    commands = root.add_subparsers(required=True, metavar="train | evaluate")
-
-    train = commands.add_parser("train", help="train one or more estimators in lockstep")
-    train.add_argument("--estimator", default="vae,iwae", help=f"comma list of {', '.join(ESTIMATORS)}")
-    train.add_argument("--k", default="50", help="training k: one for all, or a comma list, one for each estimator")
-    for name, limit in limits(ExperimentSpec).items():
-        default = getattr(ExperimentSpec(), name)
-        text = f"{limit.label}: {limit} (default {default:,})"
-        train.add_argument(f"--{name.replace('_', '-')}", type=_within(limit), default=default, help=text)
-    train.add_argument("--schedule", default="constant", help=f"of the learning rate: {', '.join(SCHEDULES)}")
-    train.add_argument("--swap", action="append", default=[], metavar="RUN:STEP:ESTIMATOR:K", help=SWAP_HELP)
-    folder = train.add_mutually_exclusive_group(required=True)
-    folder.add_argument("--out", type=Path, metavar="DIR", help="new folder for log and weights")
-    folder.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run of this folder, as it was begun")
-    train.set_defaults(command=train_command)
-
-    evaluate = commands.add_parser("evaluate", help="bounds of a trained experiment on test images")
-    evaluate.add_argument("directory", type=Path, metavar="DIR", help="a folder written by train")
-    samples, images = limits(ExperimentSpec)["eval_k"], limits(ExperimentSpec)["eval_images"]
-    evaluate.add_argument("--k", type=_within(samples), default=5000, help="samples for each image (default 5000)")
-    evaluate.add_argument("--limit", type=_within(images), default=10_000, help="test images (default all 10,000)")
-    evaluate.set_defaults(command=evaluate_command)
-
-    for command in (train, evaluate):
-        command.add_argument("--json", action="store_true", help="print one JSON object and no progress bar")
-    return root
 
 
 def train_command(options: argparse.Namespace) -> int:
@@ -126,63 +84,53 @@ def _resumed(options: argparse.Namespace) -> History:
 
 def evaluate_command(options: argparse.Namespace) -> int:
     """Evaluate every run of a folder on the same test images, binarisation and noise."""
-    if not (options.directory / CHECKPOINT).is_file():
-        raise UsageError(f"argument DIR: {options.directory} holds no trained models; give a folder written by train")
-    state = saved(options.directory) or {}
-    spec, models = load_models(state)
+    state, spec, models = _trained(options.directory)
     x = Experiment(spec).data.held_out(spec.seed, options.limit)
-    ks = nested_grid(options.k)
-    runs = []
+    ks, runs, log_p = nested_grid(options.k), [], []
     for index, (run_spec, model) in enumerate(zip(spec.runs, models, strict=True)):
         curves = bound_curves(model, x, ks, spec.seed, lambda done: _show_progress("image", done, len(x), options.json))
-        swaps = [Swap(**swap) for swap in state["swaps"] if swap["run"] == index]
-        runs.append(_describe(run_spec, swaps) | _curve_summary(ks, curves))
+        log_p.append(curves.iwae[-1].numpy())
+        lead, stderr = map(float, estimate(log_p[-1] - log_p[0]))
+        active = [int((layer > ACTIVE).sum()) for layer in active_units(model, x, ACTIVITY_SAMPLES, spec.seed)]
+        runs.append(
+            _describe(run_spec, _swaps(state, index))
+            | _curve_summary(ks, curves)
+            | {"active_units": active, "lead": lead, "lead_stderr": stderr}
+        )
     result = {"runs": runs, "images": len(x), "samples": options.k, "step": state["step"]}
     print(json.dumps(result) if options.json else "\n" + "\n".join(_table(result)))
     return 0
 
 
-def requested(options: argparse.Namespace) -> ExperimentSpec:
-    """The experiment that the options of `train` describe."""
-    numbers = {name: getattr(options, name) for name in limits(ExperimentSpec)}
-    runs, swaps = _runs(options.estimator, options.k), tuple(map(_swap, options.swap))
-    return ExperimentSpec(runs=runs, schedule=options.schedule, swaps=swaps, **numbers)
+def evidence_command(options: argparse.Namespace) -> int:
+    """For every run of a folder: images simulated from it, their log p(x) between two bounds, and L_5000 by its q."""
+    state, spec, models = _trained(options.directory)
+    report = partial(_show_progress, "temperature", quiet=options.json)
+    runs = []
+    for index, (run_spec, model) in enumerate(zip(spec.runs, models, strict=True)):
+        sizes = (options.images, options.chains, options.temperatures, spec.seed)
+        try:
+            found = simulated_evidence(model, *sizes, lambda done: report(done, 3 * options.temperatures))
+        except ValueError as error:
+            raise UsageError(f"argument DIR: {run_spec.model} cannot be annealed: {error}") from error
+        bound = iwae_bound(log_weights(model, found.x, EVIDENCE_K, spec.seed)).mean()
+        between = {"lower": float(found.bracket.lower.mean()), "upper": float(found.bracket.upper.mean())}
+        runs.append(_describe(run_spec, _swaps(state, index)) | between | {f"L_{EVIDENCE_K}": float(bound)})
+    result = {"runs": runs} | {name: getattr(options, name) for name in EVIDENCE}
+    print(json.dumps(result) if options.json else "\n" + "\n".join(_evidence_table(result)))
+    return 0
 
 
-def _runs(estimators: str, ks: str) -> tuple[RunSpec, ...]:
-    names = estimators.split(",")
-    try:
-        numbers = [int(k) for k in ks.split(",")]
-    except ValueError:
-        raise UsageError(f"argument --k: expected whole numbers separated by commas; got {ks!r}") from None
-    if len(numbers) not in (1, len(names)):
-        raise UsageError(f"argument --k: give one value, or one for each of the {len(names)} estimators; got {ks!r}")
-    numbers *= len(names) // len(numbers)
-    return tuple(RunSpec(name, k) for name, k in zip(names, numbers, strict=True))
+def _trained(folder: Path) -> tuple[dict[str, Any], ExperimentSpec, list[Model]]:
+    """The checkpoint of a folder, its specification and its models."""
+    state = saved(folder) if (folder / CHECKPOINT).is_file() else None
+    if state is None:
+        raise UsageError(f"argument DIR: {folder} holds no trained models; give a folder written by train")
+    return state, *load_models(state)
 
 
-def _swap(text: str) -> Swap:
-    try:
-        run, step, estimator, k = text.split(":")
-        numbers = int(run), int(step), int(k)
-    except ValueError:
-        raise UsageError(
-            f"argument --swap: expected RUN:STEP:ESTIMATOR:K, as in 0:1000:iwae:50; got {text!r}"
-        ) from None
-    return Swap(run=numbers[0], step=numbers[1], estimator=estimator, k=numbers[2])
-
-
-def _within(allowed: Limits) -> Callable[[str], int | float]:
-    """A parser of numbers that says what is allowed."""
-
-    def parse(text: str) -> int | float:
-        with suppress(ValueError):
-            value = type(allowed.minimum)(text)
-            if allowed.allow(value):
-                return value
-        raise argparse.ArgumentTypeError(f"must be {allowed}; got {text!r}")
-
-    return parse
+def _swaps(state: dict[str, Any], run: int) -> list[Swap]:
+    return [Swap(**swap) for swap in state["swaps"] if swap["run"] == run]
 
 
 def _training_summary(history: History, spec: ExperimentSpec) -> dict[str, Any]:
@@ -226,11 +174,25 @@ def _curve_summary(ks: Sequence[int], curves: Curves) -> dict[str, Any]:
 def _table(result: dict[str, Any]) -> Iterator[str]:
     size = f"{result['images']} test images, {result['samples']} samples each"
     yield f"{size}, nats per image, after {result['step']:,} training steps"
-    yield f"{'estimator':>12} {'k':>5} {'test NLL':>18} {'ELBO':>9}"
+    yield f"{'estimator':>16} {'k':>7} {'test NLL':>18} {'ELBO':>9} {'active units':>13} {'lead over the first':>20}"
     for row in result["runs"]:
-        estimators, ks = (">".join(str(stage[name]) for stage in (row, *row["swaps"])) for name in ("estimator", "k"))
         nll = f"{row['nll']:.2f} +- {row['nll_stderr']:.2f}"
-        yield f"{estimators:>12} {ks:>5} {nll:>18} {row['elbo']:>9.2f}"
+        active = "+".join(map(str, row["active_units"]))
+        lead = "" if row is result["runs"][0] else f"{row['lead']:+.2f} +- {row['lead_stderr']:.2f}"
+        yield f"{_stages(row)} {nll:>18} {row['elbo']:>9.2f} {active:>13} {lead:>20}"
+
+
+def _evidence_table(result: dict[str, Any]) -> Iterator[str]:
+    yield f"{result['images']} images simulated from each model, nats per image"
+    yield f"{'estimator':>16} {'k':>7} {'log p(x) between':>22} {f'L_{EVIDENCE_K}':>9}"
+    for row in result["runs"]:
+        between = f"{row['lower']:.2f} and {row['upper']:.2f}"
+        yield f"{_stages(row)} {between:>22} {row[f'L_{EVIDENCE_K}']:>9.2f}"
+
+
+def _stages(row: dict[str, Any]) -> str:
+    estimators, ks = (">".join(str(stage[name]) for stage in (row, *row["swaps"])) for name in ("estimator", "k"))
+    return f"{estimators:>16} {ks:>7}"
 
 
 def _show_progress(unit: str, done: int, total: int, quiet: bool) -> None:
@@ -238,6 +200,12 @@ def _show_progress(unit: str, done: int, total: int, quiet: bool) -> None:
         filled = 30 * done // total
         print(f"\r[{'#' * filled}{'.' * (30 - filled)}] {unit} {done}/{total}", end="", file=sys.stderr, flush=True)
 
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "train": train_command,
+    "evaluate": evaluate_command,
+    "evidence": evidence_command,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from iwae_core.curves import nested_grid
 from iwae_core.datasets import DATASETS
-from iwae_core.estimators import ESTIMATORS
+from iwae_core.estimators import ESTIMATORS, UnsupportedError, require
 from iwae_core.models import MODELS
 from iwae_core.registry import Registry, UnknownNameError
 from iwae_core.schedules import SCHEDULES
@@ -19,6 +19,7 @@ REGISTRIES: Mapping[str, Registry[Any]] = {
     "dataset": DATASETS,
     "schedule": SCHEDULES,
 }
+SETTINGS = ("alpha", "beta", "repeats")  # of single estimators
 MAX_RUNS = 4
 MAX_K = 5000
 MAX_STEPS = 20_000_000  # the paper's longest experiment takes 16.4 million
@@ -61,7 +62,7 @@ def check(spec: Any) -> None:
         value = getattr(spec, f.name)
         if f.name in REGISTRIES:
             _check_name(f.name, value)
-        elif "limits" in f.metadata and not f.metadata["limits"].allow(value):
+        elif "limits" in f.metadata and not (value is f.default is None or f.metadata["limits"].allow(value)):
             allowed: Limits = f.metadata["limits"]
             raise SpecError(f"{f.name} ({allowed.label}) must be {allowed}; got {value!r}")
 
@@ -80,9 +81,30 @@ class RunSpec:
     estimator: str = "iwae"
     k: int = number(50, 1, MAX_K, "training k: samples per image")
     model: str = "one_layer"
+    alpha: float | None = number(None, -20.0, 20.0, "order of the Rényi bound")
+    beta: float | None = number(None, 0.0, 1.0, "weight of the ELBO in CIWAE, inner temperature of TVO")
+    repeats: int | None = number(None, 1, MAX_K, "repeats M of MIWAE and PIWAE")
 
     def __post_init__(self) -> None:
         check(self)
+        try:
+            taken = require(self.estimator, self.k, MODELS[self.model].facts["paths"]).settings
+        except UnsupportedError as error:
+            raise SpecError(str(error)) from error
+        for name in self.settings.keys() - taken.keys():
+            own = f"it takes {', '.join(taken)}" if taken else "it has no settings"
+            raise SpecError(f"{self.estimator} takes no {name}; {own}; leave {name} out")
+        if self.repeats and self.k % self.repeats:
+            raise SpecError(f"repeats must divide k = {self.k}; got {self.repeats}")
+
+    @property
+    def settings(self) -> dict[str, int | float]:
+        """The estimator's own settings that were given; the others keep the estimator's defaults."""
+        return {name: getattr(self, name) for name in SETTINGS if getattr(self, name) is not None}
+
+    def swapped(self, estimator: str, k: int) -> "RunSpec":
+        """The same model trained by another estimator, with that estimator's default settings."""
+        return RunSpec(estimator, k, self.model)
 
     @property
     def label(self) -> str:
@@ -143,7 +165,7 @@ class ExperimentSpec:
             last = len(self.runs) - 1
             raise SpecError(f"there is no run {swap.run} to swap; the runs are numbered from 0 to {last}")
         runs = list(self.runs)
-        runs[swap.run] = replace(runs[swap.run], estimator=swap.estimator, k=swap.k)
+        runs[swap.run] = runs[swap.run].swapped(swap.estimator, swap.k)
         return replace(self, runs=tuple(runs), swaps=())
 
     @property

@@ -43,7 +43,7 @@ class Run:
 
     def swap(self, estimator: str, k: int) -> None:
         """Go on with another estimator and k. The parameters are the same, so Adam keeps its moments."""
-        self.spec = replace(self.spec, estimator=estimator, k=k)
+        self.spec = self.spec.swapped(estimator, k)
         self.estimator = ESTIMATORS[estimator].item
 
     def set_learning_rate(self, value: float) -> None:
@@ -76,7 +76,8 @@ class Run:
             part = slice(start, start + images)
             draws = self.model.draw(x[part], tuple(layer[:, part] for layer in noise), self.estimator.path, more)
             draws = replace(draws, baseline=self.baseline)
-            accumulate_gradient(self.estimator(draws), self.model.theta, self.model.phi, 1 / len(x))
+            surrogate = self.estimator(draws, **self.spec.settings)
+            accumulate_gradient(surrogate, self.model.theta, self.model.phi, 1 / len(x))
             weights = draws.log_weights.detach()
             totals += torch.stack([elbo(weights).sum(), iwae_bound(weights).sum()])
         self.optimiser.step()

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from iwae_core.__main__ import main, parser, requested
+from iwae_core.__main__ import main
 from iwae_core.history import History, estimate
 from iwae_core.log import read_log
+from iwae_core.options import parser, requested
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

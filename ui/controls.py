@@ -9,6 +9,7 @@ from iwae_core.spec import ExperimentSpec, Limits, RunSpec, SpecError, limits
 from ui import words
 from ui.session import engine
 
+MAX_STEPS = 1_000_000  # the server keeps a row for each in memory; the command line allows more
 STEPS = {"learning_rate": 5e-4, "steps": 500, "batch_size": 10}
 
 
@@ -19,7 +20,8 @@ def settings() -> ExperimentSpec | None:
         st.subheader(words.SETTINGS)
         k = _number("k", limits(RunSpec)["k"], default.runs[0].k, words.TRAINING_K_HELP)
         names = ("batch_size", "learning_rate", "steps", "seed")
-        values = {name: _number(name, limits(ExperimentSpec)[name], getattr(default, name)) for name in names}
+        allowed = {**limits(ExperimentSpec), "steps": limits(ExperimentSpec)["steps"]._replace(maximum=MAX_STEPS)}
+        values = {name: _number(name, allowed[name], getattr(default, name)) for name in names}
         st.caption(words.SETTINGS_NOTE)
         try:
             return ExperimentSpec(runs=tuple(RunSpec(run.estimator, k) for run in default.runs), **values)

@@ -1,0 +1,133 @@
+"""The arguments of the command line, and the experiment that those of `train` describe."""
+
+import argparse
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+from iwae_core.estimators import ESTIMATORS
+from iwae_core.models import MODELS
+from iwae_core.schedules import SCHEDULES
+from iwae_core.spec import SETTINGS, ExperimentSpec, Limits, RunSpec, Swap, limits
+
+SWAP_HELP = "after STEP steps, run number RUN (from 0) goes on with another estimator and k; may be given several times"
+
+
+class UsageError(Exception):
+    """Arguments that cannot be used; told in one line, exit code 2."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports a bad argument in one line, without the usage text."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing, so every bad argument takes the same way out."""
+        raise UsageError(message)
+
+
+def parser() -> Parser:
+    """The commands and their options, with defaults and limits from the specification."""
+    root = Parser(prog="python -m iwae_core", description="Train and compare multi-sample variational bounds.")
+    commands = root.add_subparsers(required=True, dest="command", metavar="train | evaluate | evidence")
+    _train(commands.add_parser("train", help="train one or more estimators in lockstep"))
+
+    evaluate = commands.add_parser("evaluate", help="bounds of a trained experiment on test images")
+    _numbers(evaluate, {"k": (limits(ExperimentSpec)["eval_k"], 5000)})
+    _numbers(evaluate, {"limit": (limits(ExperimentSpec)["eval_images"], 10_000)})
+
+    evidence = commands.add_parser("evidence", help="log p(x) of simulated images between two bounds")
+    _numbers(evidence, EVIDENCE)
+
+    for command in (evaluate, evidence):
+        command.add_argument("directory", type=Path, metavar="DIR", help="a folder written by train")
+    for command in commands.choices.values():
+        command.add_argument("--json", action="store_true", help="print one JSON object and no progress bar")
+    return root
+
+
+EVIDENCE = {
+    "images": (Limits(1, 1000, "simulated images"), 10),
+    "chains": (Limits(1, 1000, "annealed chains for each image, in each direction"), 8),
+    "temperatures": (Limits(1, 100_000, "steps from q(h | x) to the posterior"), 300),
+}
+
+
+def _train(train: argparse.ArgumentParser) -> None:
+    train.add_argument("--estimator", default="vae,iwae", help=f"comma list of {', '.join(ESTIMATORS)}")
+    train.add_argument("--k", default="50", help="training k: one for all, or a comma list, one for each estimator")
+    train.add_argument("--model", default="one_layer", help=f"one for all, or a comma list, of {', '.join(MODELS)}")
+    _numbers(train, {name: (limits(RunSpec)[name], None) for name in SETTINGS})
+    default = ExperimentSpec()
+    _numbers(train, {name: (limit, getattr(default, name)) for name, limit in limits(ExperimentSpec).items()})
+    train.add_argument("--schedule", default="constant", help=f"of the learning rate: {', '.join(SCHEDULES)}")
+    train.add_argument("--swap", action="append", default=[], metavar="RUN:STEP:ESTIMATOR:K", help=SWAP_HELP)
+    folder = train.add_mutually_exclusive_group(required=True)
+    folder.add_argument("--out", type=Path, metavar="DIR", help="new folder for log and weights")
+    folder.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run of this folder, as it was begun")
+
+
+def _numbers(command: argparse.ArgumentParser, options: dict[str, tuple[Limits, Any]]) -> None:
+    """Options that take a number within limits."""
+    for name, (limit, default) in options.items():
+        text = f"{limit.label}: {limit}" + ("" if default is None else f" (default {default:,})")
+        command.add_argument(f"--{name.replace('_', '-')}", type=_within(limit), default=default, help=text)
+
+
+def requested(options: argparse.Namespace) -> ExperimentSpec:
+    """The experiment that the options of `train` describe."""
+    numbers = {name: getattr(options, name) for name in limits(ExperimentSpec)}
+    swaps = tuple(map(_swap, options.swap))
+    return ExperimentSpec(runs=_runs(options), schedule=options.schedule, swaps=swaps, **numbers)
+
+
+def _runs(options: argparse.Namespace) -> tuple[RunSpec, ...]:
+    names = options.estimator.split(",")
+    try:
+        numbers = [int(k) for k in options.k.split(",")]
+    except ValueError:
+        raise UsageError(f"argument --k: expected whole numbers separated by commas; got {options.k!r}") from None
+    ks = _one_each("k", numbers, len(names))
+    models = _one_each("model", options.model.split(","), len(names))
+    given = {name: getattr(options, name) for name in SETTINGS if getattr(options, name) is not None}
+    runs = []
+    for name, k, model in zip(names, ks, models, strict=True):
+        taken = ESTIMATORS[name].item.settings if name in ESTIMATORS else {}
+        runs.append(RunSpec(name, k, model, **{key: value for key, value in given.items() if key in taken}))
+    for key in given:
+        if all(getattr(run, key) is None for run in runs):
+            takers = ", ".join(name for name, entry in ESTIMATORS.items() if key in entry.item.settings)
+            raise UsageError(f"argument --{key}: none of these estimators takes it; {takers} would")
+    return tuple(runs)
+
+
+def _one_each(option: str, values: list[Any], count: int) -> list[Any]:
+    if len(values) not in (1, count):
+        raise UsageError(
+            f"argument --{option}: give one value, or one for each of the {count} estimators; got {len(values)}"
+        )
+    return values * (count // len(values))
+
+
+def _swap(text: str) -> Swap:
+    try:
+        run, step, estimator, k = text.split(":")
+        numbers = int(run), int(step), int(k)
+    except ValueError:
+        raise UsageError(
+            f"argument --swap: expected RUN:STEP:ESTIMATOR:K, as in 0:1000:iwae:50; got {text!r}"
+        ) from None
+    return Swap(run=numbers[0], step=numbers[1], estimator=estimator, k=numbers[2])
+
+
+def _within(allowed: Limits) -> Callable[[str], int | float]:
+    """A parser of numbers that says what is allowed."""
+
+    def parse(text: str) -> int | float:
+        with suppress(ValueError):
+            value = type(allowed.minimum)(text)
+            if allowed.allow(value):
+                return value
+        raise argparse.ArgumentTypeError(f"must be {allowed}; got {text!r}")
+
+    return parse
