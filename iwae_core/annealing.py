@@ -105,8 +105,10 @@ class Bracket(NamedTuple):
 def inverse_temperatures(count: int) -> tuple[float, ...]:
     """b_0 = 0, ..., b_T = 1 for T = `count`: sigmoid(4 (2t/T - 1)), shifted and scaled to end at exactly 0 and 1.
 
+    Source: Grosse et al. 2015.
+
     Raises:
-        ValueError: a count below 1. Source: Grosse et al. 2015.
+        ValueError: a count below 1.
     """
     if count < 1:
         raise ValueError(f"a path of {count} temperatures leads nowhere; use 1 (importance sampling) or more")
