@@ -152,7 +152,8 @@ def _training_summary(history: History, spec: ExperimentSpec) -> dict[str, Any]:
 def _describe(run_spec: RunSpec, swaps: Sequence[Swap | Swapped]) -> dict[str, Any]:
     """How a run began and what it was swapped to."""
     later = [{"step": swap.step, "estimator": swap.estimator, "k": swap.k} for swap in swaps]
-    return {"estimator": run_spec.estimator, "k": run_spec.k, "swaps": later}
+    began = {"estimator": run_spec.estimator, "k": run_spec.k, "model": run_spec.model}
+    return began | run_spec.settings | {"swaps": later}
 
 
 def _curve_summary(ks: Sequence[int], curves: Curves) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The command line: its output, its exit codes, and one line for every bad argument."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,7 +42,10 @@ def test_evaluate_prints_the_promised_json(trained: Path, capsys: pytest.Capture
     assert (result["images"], result["samples"], result["step"]) == (5, 100, 3)
     assert [(run["estimator"], run["k"]) for run in result["runs"]] == [("vae", 5), ("iwae", 5)]
     for run in result["runs"]:
-        assert run.keys() == {"estimator", "k", "swaps", "nll", "nll_stderr", "elbo", "curve"}
+        assert run.keys() == {
+            *("estimator", "k", "model", "swaps", "nll", "nll_stderr", "elbo", "curve"),
+            *("active_units", "lead", "lead_stderr"),
+        }
         assert run["swaps"] == []
         curve = run["curve"]
         assert curve.keys() == {"k", "iwae", "iwae_stderr", "elbo", "elbo_stderr"}
@@ -52,6 +56,43 @@ def test_evaluate_prints_the_promised_json(trained: Path, capsys: pytest.Capture
         assert curve["iwae"] == sorted(curve["iwae"])
         assert curve["elbo"] == pytest.approx([curve["iwae"][0]] * 7)
         assert 50 < run["nll"] < 600
+
+
+def test_differences_between_runs_are_paired(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # The same images and noise: the error of the difference is far smaller than that of either.
+    assert main(["evaluate", str(trained), "--k", "10", "--limit", "8", "--json"]) == 0
+    first, second = json.loads(capsys.readouterr().out)["runs"]
+    assert (first["lead"], first["lead_stderr"]) == (0, 0)
+    assert second["lead"] == pytest.approx(first["nll"] - second["nll"], abs=1e-4)
+    assert 0 < second["lead_stderr"] < 0.5 * first["nll_stderr"]
+
+
+def test_models_and_settings_of_estimators(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    estimators, folder = ["--estimator", "miwae,vimco", "--model", "two_layer_2d,sbn_2"], str(tmp_path / "x")
+    assert main(["train", *estimators, "--k", "4", "--repeats", "2", "--out", folder, "--json", *QUICK]) == 0
+    first, second = json.loads(capsys.readouterr().out)["runs"]
+    assert (first["model"], first["repeats"]) == ("two_layer_2d", 2)
+    assert second["model"] == "sbn_2"
+    assert "repeats" not in second
+    assert main(["evaluate", folder, "--k", "10", "--limit", "3", "--json"]) == 0
+    runs = json.loads(capsys.readouterr().out)["runs"]
+    assert [len(run["active_units"]) for run in runs] == [2, 2]
+    assert 0 <= runs[0]["active_units"][1] <= 2
+    assert main(["evidence", folder]) == 2
+    assert "sbn_2 cannot be annealed: annealing moves h by gradients" in capsys.readouterr().err
+
+
+def test_evidence_lies_between_its_bounds(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = ["--images", "4", "--temperatures", "50", "--chains", "4"]
+    assert main(["evidence", str(trained), *sizes, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["images"], result["temperatures"], result["chains"]) == (4, 50, 4)
+    for run in result["runs"]:
+        assert run["L_5000"] < run["upper"]
+        assert run["lower"] < run["upper"] + 1
+        assert -600 < run["lower"] < -50
+    assert main(["evidence", str(trained), *sizes]) == 0
+    assert "4 images simulated from each model" in capsys.readouterr().out
 
 
 def test_evaluate_prints_a_table_for_people(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,19 +118,27 @@ def test_a_swap_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert main(["evaluate", folder, "--k", "10", "--limit", "3"]) == 0
     output = capsys.readouterr().out
     assert "after 3 training steps" in output
-    assert "vae>vae>iwae 1>2>3" in output
+    assert re.search(r"vae>vae>iwae +1>2>3 ", output)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ("train --out {new} --k 0", "from 1 to 5,000; got 0"),
-        ("train --out {new} --k 1,2,3", "give one value, or one for each of the 2 estimators"),
+        ("train --out {new} --k 1,2,3", "give one value, or one for each of the 2 estimators; got 3"),
         ("train --out {new} --k five", "expected whole numbers separated by commas; got 'five'"),
         ("train --out {new} --estimator vea", "unknown estimator 'vea'; choose from vae, "),
         ("train --out {new} --steps 0", "must be a whole number from 1 to 20,000,000; got '0'"),
         ("train --out {new} --steps ten", "argument --steps: must be a whole number from 1 to 20,000,000; got 'ten'"),
         ("train --out {new} --learning-rate nan", "must be a number from 1e-06 to 0.1; got 'nan'"),
+        ("train --out {new} --estimator iwae --model sbn_1", "does not offer. Use estimator='vimco'"),
+        ("train --out {new} --estimator vimco --k 1", "vimco needs k >= 2"),
+        ("train --out {new} --alpha 0.3", "argument --alpha: none of these estimators takes it; renyi would"),
+        ("train --out {new} --estimator miwae --k 5 --repeats 3", "repeats must divide k = 5; got 3"),
+        ("train --out {new} --estimator renyi --alpha 99", "must be a number from -20.0 to 20.0; got '99'"),
+        ("train --out {new} --model a,b,c", "give one value, or one for each of the 2 estimators; got 3"),
+        ("train --out {new} --model foo", "unknown model 'foo'; choose from one_layer, two_layer"),
+        ("evidence {new}", "holds no trained models"),
         ("train --out {new} --schedule cosine", "unknown schedule 'cosine'; choose from constant, burda"),
         ("train --out {new} --swap 1:2:iwae", "expected RUN:STEP:ESTIMATOR:K, as in 0:1000:iwae:50; got '1:2:iwae'"),
         ("train --out {new} --swap 1:two:iwae:5", "expected RUN:STEP:ESTIMATOR:K"),

@@ -38,6 +38,31 @@ def test_absurd_k_is_refused(k: object) -> None:
         RunSpec("iwae", k)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"estimator": "iwae", "model": "sbn_2"}, "needs continuous.* Use estimator='vimco'"),
+        ({"estimator": "rws", "k": 1}, r"rws needs k >= 2 .*; got k = 1. Use estimator='wake_sleep'"),
+        ({"estimator": "vae", "alpha": 0.5}, "vae takes no alpha; it has no settings; leave alpha out"),
+        ({"estimator": "ciwae", "alpha": 0.5}, "ciwae takes no alpha; it takes beta; leave alpha out"),
+        ({"estimator": "miwae", "k": 5, "repeats": 2}, "repeats must divide k = 5; got 2"),
+        ({"estimator": "ciwae", "beta": 1.5}, r"beta \(.*\) must be a number from 0.0 to 1.0; got 1.5"),
+        ({"estimator": "renyi", "alpha": float("nan")}, "alpha .* must be a number"),
+        ({"estimator": "miwae", "repeats": True}, "repeats .* must be a whole number"),
+    ],
+)
+def test_combinations_that_cannot_work_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        RunSpec(**settings)
+
+
+def test_settings_reach_the_estimator_and_survive_json() -> None:
+    run = RunSpec("renyi", 5, alpha=0.3)
+    assert run.settings == {"alpha": 0.3}
+    assert ExperimentSpec.from_json(ExperimentSpec((run,)).to_json()).runs == (run,)
+    assert run.swapped("miwae", 4) == RunSpec("miwae", 4), "another estimator has settings of its own"
+
+
 def test_unknown_names_list_the_known_ones() -> None:
     with pytest.raises(SpecError, match="unknown estimator 'vea'; choose from vae, "):
         RunSpec("vea", 5)

@@ -100,6 +100,31 @@ def test_micro_batches_give_the_gradient_of_the_whole_minibatch(
         torch.testing.assert_close(parts, whole, atol=1e-5 * max(1.0, float(whole.abs().max())), rtol=1e-4)
 
 
+def test_settings_change_the_training() -> None:
+    runs = (RunSpec("renyi", 3, alpha=0.0), RunSpec("iwae", 3), RunSpec("renyi", 3), RunSpec("renyi", 3, alpha=1.0))
+    *_, last, _ = train(replace(SMALL, runs=runs))
+    assert isinstance(last, Snapshot)
+    assert last.iwae[0] == pytest.approx(last.iwae[1], abs=2e-3)
+    assert abs(last.iwae[2] - last.iwae[1]).max() > 0.01
+    assert abs(last.iwae[2] - last.iwae[3]).max() > 0.01
+
+
+def test_the_running_baseline_is_the_mean_log_weight_of_earlier_minibatches() -> None:
+    experiment = Experiment(replace(SMALL, runs=(RunSpec("reinforce_running", 3), RunSpec("reinforce", 3))))
+    run, seen = experiment.runs[0], []
+    expected = 0.0
+    for step in range(3):
+        seen.append(run.baseline)
+        elbo_before, _ = run.step(experiment.data.minibatch(0, step, 8), step)
+        assert seen[-1] == pytest.approx(expected)
+        expected = 0.9 * expected + 0.1 * elbo_before if step else elbo_before
+    # It is what the estimator subtracts: without it the second step is another.
+    other = experiment.runs[1]
+    for step in range(2):
+        other.step(experiment.data.minibatch(0, step, 8), step)
+    assert any(not torch.equal(a, b) for a, b in zip(run.model.phi, other.model.phi, strict=True))
+
+
 def test_training_improves_both_models() -> None:
     events = list(train(replace(SMALL, steps=40, batch_size=50, eval_images=50)))
     first, last = events[1], events[-2]
