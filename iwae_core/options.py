@@ -29,7 +29,7 @@ class Parser(argparse.ArgumentParser):
 def parser() -> Parser:
     """The commands and their options, with defaults and limits from the specification."""
     root = Parser(prog="python -m iwae_core", description="Train and compare multi-sample variational bounds.")
-    commands = root.add_subparsers(required=True, dest="command", metavar="train | evaluate | evidence")
+    commands = root.add_subparsers(required=True, dest="command", metavar="train | evaluate | evidence | signal")
     _train(commands.add_parser("train", help="train one or more estimators in lockstep"))
 
     evaluate = commands.add_parser("evaluate", help="bounds of a trained experiment on test images")
@@ -39,13 +39,22 @@ def parser() -> Parser:
     evidence = commands.add_parser("evidence", help="log p(x) of simulated images between two bounds")
     _numbers(evidence, EVIDENCE)
 
-    for command in (evaluate, evidence):
+    signal = commands.add_parser("signal", help="signal-to-noise ratio of gradient estimators against k")
+    signal.add_argument("--estimator", default="iwae,dreg", help=f"comma list of {', '.join(ESTIMATORS)}")
+    signal.add_argument("--k", default="1,8,64", help="comma list of numbers of samples (default 1,8,64)")
+    _numbers(signal, SIGNAL)
+
+    for command in (evaluate, evidence, signal):
         command.add_argument("directory", type=Path, metavar="DIR", help="a folder written by train")
     for command in commands.choices.values():
         command.add_argument("--json", action="store_true", help="print one JSON object and no progress bar")
     return root
 
 
+SIGNAL = {
+    "images": (Limits(2, 1000, "test images of one minibatch"), 20),
+    "repeats": (Limits(2, 100_000, "repetitions of each gradient"), 100),
+}
 EVIDENCE = {
     "images": (Limits(1, 1000, "simulated images"), 10),
     "chains": (Limits(1, 1000, "annealed chains for each image, in each direction"), 8),
@@ -83,11 +92,7 @@ def requested(options: argparse.Namespace) -> ExperimentSpec:
 
 def _runs(options: argparse.Namespace) -> tuple[RunSpec, ...]:
     names = options.estimator.split(",")
-    try:
-        numbers = [int(k) for k in options.k.split(",")]
-    except ValueError:
-        raise UsageError(f"argument --k: expected whole numbers separated by commas; got {options.k!r}") from None
-    ks = _one_each("k", numbers, len(names))
+    ks = _one_each("k", whole_numbers("k", options.k), len(names))
     models = _one_each("model", options.model.split(","), len(names))
     given = {name: getattr(options, name) for name in SETTINGS if getattr(options, name) is not None}
     runs = []
@@ -99,6 +104,18 @@ def _runs(options: argparse.Namespace) -> tuple[RunSpec, ...]:
             takers = ", ".join(name for name, entry in ESTIMATORS.items() if key in entry.item.settings)
             raise UsageError(f"argument --{key}: none of these estimators takes it; {takers} would")
     return tuple(runs)
+
+
+def whole_numbers(option: str, text: str) -> list[int]:
+    """The numbers of a comma list.
+
+    Raises:
+        UsageError: one of them is not a whole number.
+    """
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError:
+        raise UsageError(f"argument --{option}: expected whole numbers separated by commas; got {text!r}") from None
 
 
 def _one_each(option: str, values: list[Any], count: int) -> list[Any]:

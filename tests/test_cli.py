@@ -74,25 +74,39 @@ def test_models_and_settings_of_estimators(tmp_path: Path, capsys: pytest.Captur
     assert (first["model"], first["repeats"]) == ("two_layer_2d", 2)
     assert second["model"] == "sbn_2"
     assert "repeats" not in second
-    assert main(["evaluate", folder, "--k", "10", "--limit", "3", "--json"]) == 0
+    assert main(["evaluate", folder, "--k", "2", "--limit", "2", "--json"]) == 0
     runs = json.loads(capsys.readouterr().out)["runs"]
     assert [len(run["active_units"]) for run in runs] == [2, 2]
     assert 0 <= runs[0]["active_units"][1] <= 2
-    assert main(["evidence", folder]) == 2
+    assert main(["evidence", folder, "--images", "1", "--chains", "1", "--temperatures", "2"]) == 2
     assert "sbn_2 cannot be annealed: annealing moves h by gradients" in capsys.readouterr().err
 
 
 def test_evidence_lies_between_its_bounds(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sizes = ["--images", "4", "--temperatures", "50", "--chains", "4"]
+    sizes = ["--images", "2", "--temperatures", "30", "--chains", "2"]
     assert main(["evidence", str(trained), *sizes, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert (result["images"], result["temperatures"], result["chains"]) == (4, 50, 4)
+    assert (result["images"], result["temperatures"], result["chains"]) == (2, 30, 2)
     for run in result["runs"]:
         assert run["L_5000"] < run["upper"]
         assert run["lower"] < run["upper"] + 1
         assert -600 < run["lower"] < -50
     assert main(["evidence", str(trained), *sizes]) == 0
-    assert "4 images simulated from each model" in capsys.readouterr().out
+    assert "2 images simulated from each model" in capsys.readouterr().out
+
+
+def test_signal_to_noise_against_k(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = ["--estimator", "vae,vimco", "--k", "2,4", "--images", "2", "--repeats", "5"]
+    assert main(["signal", str(trained), *sizes, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["images"], result["repeats"]) == (2, 5)
+    for run in result["runs"]:
+        assert [(row["estimator"], row["k"]) for row in run["signal"]] == [
+            *(("vae", 2), ("vae", 4), ("vimco", 2), ("vimco", 4)),
+        ]
+        assert all(0 < row["theta"] < 100 and 0 < row["phi"] < 100 for row in run["signal"])
+    assert main(["signal", str(trained), *sizes]) == 0
+    assert "5 repetitions" in capsys.readouterr().out
 
 
 def test_evaluate_prints_a_table_for_people(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -139,6 +153,11 @@ def test_a_swap_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         ("train --out {new} --model a,b,c", "give one value, or one for each of the 2 estimators; got 3"),
         ("train --out {new} --model foo", "unknown model 'foo'; choose from one_layer, two_layer"),
         ("evidence {new}", "holds no trained models"),
+        ("signal {new}", "holds no trained models"),
+        ("signal {old} --estimator vimco --k 1", "vimco needs k >= 2"),
+        ("signal {old} --estimator vea", "unknown estimator 'vea'"),
+        ("signal {old} --k 0", "must be a whole number from 1 to 5,000; got 0"),
+        ("signal {old} --k five", "argument --k: expected whole numbers separated by commas; got 'five'"),
         ("train --out {new} --schedule cosine", "unknown schedule 'cosine'; choose from constant, burda"),
         ("train --out {new} --swap 1:2:iwae", "expected RUN:STEP:ESTIMATOR:K, as in 0:1000:iwae:50; got '1:2:iwae'"),
         ("train --out {new} --swap 1:two:iwae:5", "expected RUN:STEP:ESTIMATOR:K"),

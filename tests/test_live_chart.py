@@ -148,9 +148,9 @@ def test_colours_follow_streamlits_theme_while_the_page_is_open(page: Page, url:
     open_chart(page, url)
     light = colours()
     page.emulate_media(color_scheme="dark")
-    page.wait_for_function(
-        "(light) => getComputedStyle(document.querySelector('.xtick text')).fill !== light", arg=light[1]
-    )
+    # There are no ticks at all for a moment, while they are drawn anew.
+    tick = f"{PLOT}?.querySelector('.xtick text')"
+    page.wait_for_function(f"(light) => {tick} && getComputedStyle({tick}).fill !== light", arg=light[1])
     dark = colours()
     for wanted, tick, paper in light, dark:
         assert tick == wanted

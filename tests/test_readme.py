@@ -29,14 +29,22 @@ def arguments(command: str) -> list[list[str]]:
     return [[command, *shlex.split(line.removeprefix(prefix))] for line in COMMANDS if line.startswith(prefix)]
 
 
-def test_first_train_and_evaluate_commands(
+def test_commands_of_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(arguments("train")[0]) == 0
+    first, *others = [command for command in arguments("train") if "runs/recorded" not in command]
+    assert main(first) == 0
     assert "runs/first" in capsys.readouterr().out
     assert main(arguments("evaluate")[0]) == 0
     assert "100 test images, 5000 samples each" in capsys.readouterr().out
+    assert main(arguments("evidence")[0]) == 0
+    assert "5 images simulated" in capsys.readouterr().out
+    assert main(arguments("signal")[0]) == 0
+    assert "30 repetitions" in capsys.readouterr().out
+    assert len(others) == 2
+    for command in others:
+        assert main(command) == 0
 
 
 def test_the_table_of_estimators_is_up_to_date() -> None:
@@ -59,7 +67,8 @@ def recorded() -> History:
 
 
 def test_the_recorded_experiment_is_the_one_its_command_makes(recorded: History) -> None:
-    assert recorded.spec == requested(parser().parse_args(arguments("train")[1]))
+    (command,) = [found for found in arguments("train") if "runs/recorded" in found]
+    assert recorded.spec == requested(parser().parse_args(command))
     assert recorded.outcome
     assert recorded.step == recorded.spec.steps
 

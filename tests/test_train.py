@@ -13,7 +13,7 @@ from iwae_core.estimators import ESTIMATORS
 from iwae_core.evaluate import bound_curves, log_weights
 from iwae_core.events import Event, Failed, Finished, Progress, Record, Snapshot, Started, decode, encode
 from iwae_core.history import History, estimate
-from iwae_core.models import Noise
+from iwae_core.models import MODELS, Noise
 from iwae_core.spec import ExperimentSpec, RunSpec
 from iwae_core.train import Experiment, Run, load_models, train
 
@@ -98,6 +98,22 @@ def test_micro_batches_give_the_gradient_of_the_whole_minibatch(
         gradients.append([parameter.grad.clone() for parameter in run.model.parameters() if parameter.grad is not None])
     for whole, parts in zip(*gradients, strict=True):
         torch.testing.assert_close(parts, whole, atol=1e-5 * max(1.0, float(whole.abs().max())), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("model", "seed"), [("one_layer", 0), ("two_layer", 1), ("sbn_2", 2)])
+def test_every_estimator_reports_the_bounds_and_never_its_surrogate(model: str, seed: int) -> None:
+    # A known mistake elsewhere: sum w~ log w, up to log k above the bound, shown as the bound. Before the first update
+    # all runs have the same weights and noise, so whatever they climb they report the same numbers.
+    spec = replace(SMALL, seed=seed)
+    x = Experiment(spec).data.minibatch(seed, 0, 8)
+    offered = MODELS[model].facts["paths"]
+    runs = [RunSpec(name, 3, model) for name, entry in ESTIMATORS.items() if entry.item.path in offered]
+    mean = Experiment(spec).data.train_mean
+    reported = [Run(run, spec, mean).step(x, 0) for run in runs]
+    assert len(reported) >= 9
+    for bounds in reported:
+        assert bounds == pytest.approx(reported[0], abs=1e-3)
+        assert bounds[0] < bounds[1] < bounds[0] + 300
 
 
 def test_settings_change_the_training() -> None:

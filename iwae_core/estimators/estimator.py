@@ -52,9 +52,9 @@ class Estimator:
     path: Path
     theta: str
     phi: str
-    unbiased: tuple[Literal["theta", "phi"], ...]
     equation: str
     source: str
+    unbiased: tuple[Literal["theta", "phi"], ...] = ("theta", "phi")
     bias: str = ""
     least_k: int = 1
     instead: str = ""
@@ -92,10 +92,10 @@ NEEDS: Mapping[Path, str] = {
 
 
 def estimator(name: str, *, label: str, **facts: Any) -> Callable[[Callable[..., Surrogate]], Estimator]:
-    """Turn a surrogate function into a registered `Estimator` with these facts."""
+    """Register a surrogate function as an `Estimator` with these facts; unless said, phi climbs what theta climbs."""
 
     def decorate(surrogate: Callable[..., Surrogate]) -> Estimator:
-        return ESTIMATORS.register(name, label=label)(Estimator(surrogate, **facts))
+        return ESTIMATORS.register(name, label=label)(Estimator(surrogate, **{"phi": facts["theta"]} | facts))
 
     return decorate
 

@@ -8,16 +8,12 @@ from iwae_core.bounds import ciwae_bound, elbo, iwae_bound, miwae_bound, renyi_b
 from iwae_core.draws import Draws
 from iwae_core.estimators.estimator import Surrogate, both, estimator
 
-BOTH = ("theta", "phi")
-
 
 @estimator(
     "vae",
     label="VAE",
     path="reparameterized",
     theta="L_1",
-    phi="L_1",
-    unbiased=BOTH,
     equation=r"\frac1k \sum_{i=1}^k \nabla \log w_i",
     source="Kingma & Welling 2014; Burda et al. 2016, eq. 7",
     instead="reinforce_loo",
@@ -32,8 +28,6 @@ def vae(draws: Draws) -> Surrogate:
     label="VAE, analytic KL",
     path="analytic_kl",
     theta="L_1",
-    phi="L_1",
-    unbiased=BOTH,
     equation=r"\frac1k \sum_{i=1}^k \nabla \log p(x \mid h_i) - \nabla \mathrm{KL}(q \,\|\, p(h))",
     source="Kingma & Welling 2014",
     instead="vae",
@@ -48,8 +42,6 @@ def vae_analytic_kl(draws: Draws) -> Surrogate:
     label="IWAE",
     path="reparameterized",
     theta="L_k",
-    phi="L_k",
-    unbiased=BOTH,
     equation=r"\sum_{i=1}^k \tilde w_i \nabla \log w_i",
     source="Burda et al. 2016, eq. 13-14",
     instead="vimco",
@@ -64,8 +56,6 @@ def iwae(draws: Draws) -> Surrogate:
     label="IWAE, one-sample backward",
     path="one_sample",
     theta="L_k",
-    phi="L_k",
-    unbiased=BOTH,
     equation=r"\nabla \log w_I, \quad I \sim \mathrm{Cat}(\tilde w)",
     source="Burda et al. 2016, section 3.1",
     instead="vimco",
@@ -80,8 +70,6 @@ def iwae_one_sample(draws: Draws) -> Surrogate:
     label="Rényi",
     path="reparameterized",
     theta="L_α,k",
-    phi="L_α,k",
-    unbiased=BOTH,
     equation=r"\sum_{i=1}^k \frac{w_i^{1-\alpha}}{\sum_j w_j^{1-\alpha}} \nabla \log w_i",
     source="Li & Turner 2016",
     instead="vimco",
@@ -96,8 +84,6 @@ def renyi(draws: Draws, alpha: int | float = 0.5) -> Surrogate:
     label="CIWAE",
     path="reparameterized",
     theta="β L_1 + (1 − β) L_k",
-    phi="β L_1 + (1 − β) L_k",
-    unbiased=BOTH,
     equation=r"\sum_{i=1}^k \left(\frac{\beta}{k} + (1 - \beta) \tilde w_i\right) \nabla \log w_i",
     source="Rainforth et al. 2018",
     instead="vimco",
@@ -112,8 +98,6 @@ def ciwae(draws: Draws, beta: int | float = 0.5) -> Surrogate:
     label="MIWAE",
     path="reparameterized",
     theta="L_(k/M)",
-    phi="L_(k/M)",
-    unbiased=BOTH,
     equation=r"\frac1M \sum_{m=1}^M \sum_{i=1}^{k/M} \tilde w_{m,i} \nabla \log w_{m,i}",
     source="Rainforth et al. 2018",
     instead="vimco",
@@ -129,7 +113,6 @@ def miwae(draws: Draws, repeats: int | None = None) -> Surrogate:
     path="reparameterized",
     theta="L_k",
     phi="L_(k/M)",
-    unbiased=BOTH,
     equation=r"\theta: \text{IWAE}(k), \quad \phi: \text{MIWAE}(M, k/M)",
     source="Rainforth et al. 2018",
     instead="vimco",

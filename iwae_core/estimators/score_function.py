@@ -16,16 +16,12 @@ from iwae_core.curves import leave_one_out
 from iwae_core.draws import Draws
 from iwae_core.estimators.estimator import Surrogate, both, estimator
 
-BOTH = ("theta", "phi")
-
 
 @estimator(
     "reinforce",
     label="REINFORCE",
     path="score",
     theta="L_1",
-    phi="L_1",
-    unbiased=BOTH,
     equation=r"\frac1k \sum_{i=1}^k \log w_i \, s_i",
     source="Williams 1992; Paisley et al. 2012",
 )
@@ -39,8 +35,6 @@ def reinforce(draws: Draws) -> Surrogate:
     label="REINFORCE, running mean",
     path="score",
     theta="L_1",
-    phi="L_1",
-    unbiased=BOTH,
     equation=r"\frac1k \sum_{i=1}^k (\log w_i - b) s_i, \quad b \text{ from earlier steps}",
     source="Williams 1992; Mnih & Gregor 2014",
 )
@@ -54,8 +48,6 @@ def reinforce_running(draws: Draws) -> Surrogate:
     label="REINFORCE, leave-one-out",
     path="score",
     theta="L_1",
-    phi="L_1",
-    unbiased=BOTH,
     equation=r"\frac1k \sum_{i=1}^k \Big(\log w_i - \frac1{k-1} \sum_{j \ne i} \log w_j\Big) s_i",
     source="Kool et al. 2019",
     least_k=2,
@@ -72,8 +64,6 @@ def reinforce_loo(draws: Draws) -> Surrogate:
     label="REINFORCE for L_k",
     path="score",
     theta="L_k",
-    phi="L_k",
-    unbiased=BOTH,
     equation=r"\sum_{i=1}^k (\hat L_k - \tilde w_i) s_i",
     source="Mnih & Rezende 2016",
 )
@@ -88,8 +78,6 @@ def reinforce_iwae(draws: Draws) -> Surrogate:
     label="VIMCO",
     path="score",
     theta="L_k",
-    phi="L_k",
-    unbiased=BOTH,
     equation=r"\sum_{i=1}^k (\hat L_k - \hat L_k^{(-i)} - \tilde w_i) s_i",
     source="Mnih & Rezende 2016",
     least_k=2,
@@ -108,8 +96,6 @@ def vimco(draws: Draws) -> Surrogate:
     label="VIMCO, arithmetic mean",
     path="score",
     theta="L_k",
-    phi="L_k",
-    unbiased=BOTH,
     equation=r"\sum_{i=1}^k \Big(\hat L_k - \log \tfrac1{k-1} \textstyle\sum_{j \ne i} w_j - \tilde w_i\Big) s_i",
     source="Mnih & Rezende 2016",
     least_k=2,
@@ -125,7 +111,6 @@ def vimco_arithmetic(draws: Draws) -> Surrogate:
     label="TVO",
     path="score",
     theta="TVO",
-    phi="TVO",
     unbiased=(),
     equation=r"\sum_n \Delta_n \left(E_{\pi_{\beta_n}} \nabla \log w"
     r" + \mathrm{Cov}_{\pi_{\beta_n}}(\nabla \log \tilde\pi_{\beta_n}, \log w)\right)",

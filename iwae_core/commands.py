@@ -1,0 +1,156 @@
+"""What the command line does: one function for each command, from its options to its exit code."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from iwae_core.bounds import iwae_bound
+from iwae_core.curves import nested_grid
+from iwae_core.engines.runner import CHECKPOINT, LOG, SPEC, rewind, run, saved
+from iwae_core.estimators import ESTIMATORS
+from iwae_core.evaluate import ACTIVE, active_units, bound_curves, log_weights, simulated_evidence
+from iwae_core.events import Failed
+from iwae_core.gradients import gradient_moments
+from iwae_core.history import History, estimate
+from iwae_core.log import LogReader
+from iwae_core.models import Model
+from iwae_core.options import EVIDENCE, SIGNAL, UsageError, parser, requested, whole_numbers
+from iwae_core.spec import ExperimentSpec, RunSpec, Swap
+from iwae_core.summaries import (
+    EVIDENCE_K,
+    curve_summary,
+    describe,
+    evaluation_table,
+    evidence_table,
+    show_progress,
+    signal_table,
+    training_summary,
+)
+from iwae_core.train import Experiment, load_models
+
+ACTIVITY_SAMPLES = 50  # of the layers below, for the mean of a higher one
+
+
+def train(options: argparse.Namespace) -> int:
+    """Train the experiment the options describe into a new folder, or go on with the one of a folder."""
+    folder: Path = options.resume or options.out
+    history = _resumed(options) if options.resume else _begun(options)
+    spec = ExperimentSpec.from_json((folder / SPEC).read_text())
+    for record in filter(None, run(folder)):
+        history.extend([record])
+        show_progress("step", history.step, spec.steps, options.json)
+    if isinstance(history.outcome, Failed):
+        print(f"iwae_core: {history.outcome.message}", file=sys.stderr)
+        return 1
+    print(json.dumps(training_summary(history, spec)) if options.json else f"\nlog and weights are in {folder}")
+    return 0
+
+
+def _begun(options: argparse.Namespace) -> History:
+    """The empty history of a new folder for the experiment that the options describe."""
+    spec = requested(options)
+    folder: Path = options.out
+    if any((folder / name).exists() for name in (LOG, SPEC, CHECKPOINT)):
+        raise UsageError(f"argument --out: {folder} already holds a run; give a new folder, or --resume {folder}")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / SPEC).write_text(spec.to_json())
+    return History()
+
+
+def _resumed(options: argparse.Namespace) -> History:
+    """The history up to the last checkpoint of a folder, whose log ends there now."""
+    folder: Path = options.resume
+    if not (folder / SPEC).is_file():
+        raise UsageError(f"argument --resume: {folder} holds no run; give a folder written by train")
+    if requested(options) != requested(parser().parse_args(["train", "--resume", "."])):
+        raise UsageError("argument --resume: a run goes on as it was begun; give no other settings")
+    state = saved(folder)
+    if state and state["step"] == json.loads(state["spec"])["steps"]:
+        raise UsageError(f"argument --resume: {folder} has made all its {state['step']:,} steps")
+    rewind(folder)
+    return History(LogReader(folder / LOG).new())
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Evaluate every run of a folder on the same test images, binarisation and noise."""
+    state, spec, models = _trained(options.directory)
+    x = Experiment(spec).data.held_out(spec.seed, options.limit)
+    ks, runs, log_p = nested_grid(options.k), [], []
+    for index, (run_spec, model) in enumerate(zip(spec.runs, models, strict=True)):
+        curves = bound_curves(model, x, ks, spec.seed, lambda done: show_progress("image", done, len(x), options.json))
+        log_p.append(curves.iwae[-1].numpy())
+        lead, stderr = map(float, estimate(log_p[-1] - log_p[0]))
+        active = [int((layer > ACTIVE).sum()) for layer in active_units(model, x, ACTIVITY_SAMPLES, spec.seed)]
+        runs.append(
+            describe(run_spec, _swaps(state, index))
+            | curve_summary(ks, curves)
+            | {"active_units": active, "lead": lead, "lead_stderr": stderr}
+        )
+    result = {"runs": runs, "images": len(x), "samples": options.k, "step": state["step"]}
+    print(json.dumps(result) if options.json else "\n" + "\n".join(evaluation_table(result)))
+    return 0
+
+
+def evidence(options: argparse.Namespace) -> int:
+    """For every run of a folder: images simulated from it, their log p(x) between two bounds, and L_5000 by its q."""
+    state, spec, models = _trained(options.directory)
+    report = partial(show_progress, "temperature", quiet=options.json)
+    runs = []
+    for index, (run_spec, model) in enumerate(zip(spec.runs, models, strict=True)):
+        sizes = (options.images, options.chains, options.temperatures, spec.seed)
+        try:
+            found = simulated_evidence(model, *sizes, lambda done: report(done, 3 * options.temperatures))
+        except ValueError as error:
+            raise UsageError(f"argument DIR: {run_spec.model} cannot be annealed: {error}") from error
+        bound = iwae_bound(log_weights(model, found.x, EVIDENCE_K, spec.seed)).mean()
+        between = {"lower": float(found.bracket.lower.mean()), "upper": float(found.bracket.upper.mean())}
+        runs.append(describe(run_spec, _swaps(state, index)) | between | {f"L_{EVIDENCE_K}": float(bound)})
+    result = {"runs": runs} | {name: getattr(options, name) for name in EVIDENCE}
+    print(json.dumps(result) if options.json else "\n" + "\n".join(evidence_table(result)))
+    return 0
+
+
+def signal(options: argparse.Namespace) -> int:
+    """For every run of a folder: signal-to-noise ratios of estimators of its gradient against k, on test images."""
+    state, spec, models = _trained(options.directory)
+    x = Experiment(spec).data.held_out(spec.seed, options.images)
+    names, ks = options.estimator.split(","), whole_numbers("k", options.k)
+    runs = []
+    for index, (run_spec, model) in enumerate(zip(spec.runs, models, strict=True)):
+        rows = []
+        for name in names:
+            for k in ks:
+                found = ESTIMATORS[RunSpec(name, k, run_spec.model).estimator].item  # refuses what cannot work
+                report = partial(show_progress, "gradient", total=options.repeats, quiet=options.json)
+                moments = gradient_moments(model, found, x, k, options.repeats, spec.seed, report)
+                # Weights of pixels that are never on have no gradient at all.
+                theta, phi = (part.signal_to_noise()[part.variance > 0].median() for part in moments)
+                rows.append({"estimator": name, "k": k, "theta": float(theta), "phi": float(phi)})
+        runs.append(describe(run_spec, _swaps(state, index)) | {"signal": rows})
+    result = {"runs": runs} | {name: getattr(options, name) for name in SIGNAL}
+    print(json.dumps(result) if options.json else "\n" + "\n".join(signal_table(result)))
+    return 0
+
+
+def _trained(folder: Path) -> tuple[dict[str, Any], ExperimentSpec, list[Model]]:
+    """The checkpoint of a folder, its specification and its models."""
+    state = saved(folder) if (folder / CHECKPOINT).is_file() else None
+    if state is None:
+        raise UsageError(f"argument DIR: {folder} holds no trained models; give a folder written by train")
+    return state, *load_models(state)
+
+
+def _swaps(state: dict[str, Any], run: int) -> list[Swap]:
+    return [Swap(**swap) for swap in state["swaps"] if swap["run"] == run]
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "train": train,
+    "evaluate": evaluate,
+    "evidence": evidence,
+    "signal": signal,
+}
