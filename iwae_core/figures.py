@@ -37,9 +37,9 @@ def bounds_against_k(history: History, view: View) -> go.Figure:
     snapshot, ks = history.snapshots[-1], np.array(history.spec.eval_ks, np.float32)
     at = history.spec.eval_ks.index(view.k)
     traces: list[Trace] = []
-    for index, run in enumerate(history.spec.runs):
+    for index in range(len(history.spec.runs)):
         for bound, values in (L_K, estimate(snapshot.iwae[index])), (ELBO, _flat(snapshot, index, len(ks))):
-            line = _line(ks, values.mean, index, f"{run.label}: {bound}", bound == ELBO)
+            line = _line(ks, values.mean, history.spec, index, bound)
             traces += [_band(ks, values, line), line, _marker(line, at)]
     layout["shapes"] = [
         {"type": "line", "x0": view.k, "x1": view.k, "yref": "paper", "y0": 0, "y1": 1, "line": VIEW_LINE}
@@ -56,9 +56,9 @@ def training_curves(history: History) -> go.Figure:
     rows, runs = _windows(history.progress), len(history.spec.runs)
     steps = rows[:, 0].astype(np.float32)
     traces: list[Trace] = []
-    for index, run in enumerate(history.spec.runs):
+    for index in range(runs):
         for bound, column in (L_K, 2 + runs + index), (ELBO, 2 + index):
-            traces.append(_line(steps, rows[:, column], index, f"{run.label}: {bound}", bound == ELBO))
+            traces.append(_line(steps, rows[:, column], history.spec, index, bound))
     # The first steps start hundreds of nats lower; leaving them out keeps the rest readable.
     shown = rows[len(rows) // 10 :, 2:]
     low, high = float(shown.min()), float(shown.max())
@@ -130,13 +130,17 @@ def _flat(snapshot: Snapshot, run: int, points: int) -> Estimate:
 
 
 # Traces are plain dictionaries until the figure is complete: Plotly then validates them once, not at every step.
-def _line(x: Floats, y: Floats, run: int, name: str, dashed: bool) -> Trace:
+def _line(x: Floats, y: Floats, spec: ExperimentSpec, run: int, bound: str) -> Trace:
+    label, dashed = spec.runs[run].label, bound == ELBO
+    # A legend of more than four lines would crowd out the plot: then both lines of a run share one entry.
+    many = len(spec.runs) > 2
     return {
         "type": "scatter",
         "x": x,
         "y": y.astype(np.float32),
-        "name": name,
-        "legendgroup": name,
+        "name": f"{label}: {bound}",
+        "legendgroup": label if many else f"{label}: {bound}",
+        "showlegend": not (many and dashed),
         "mode": "lines",
         "line": {"color": COLOURS[run], "width": 2.5, "dash": "dash" if dashed else "solid"},
         "hovertemplate": "%{y:.2f}",

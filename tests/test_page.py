@@ -112,6 +112,53 @@ def y_values(page: Page, plot: str) -> dict[str, list[float]]:
     return page.evaluate(f"Object.fromEntries({lines}.map(trace => [trace.name, [...trace.y]]))")
 
 
+def choose(page: Page, *estimators: str) -> None:
+    """Replace what is chosen in "trained by"."""
+    box = page.get_by_test_id("stMultiSelect")
+    box.get_by_role("button", name="Clear all").click()
+    for label in estimators:
+        box.get_by_role("combobox").fill(label)
+        page.get_by_role("option", name=label, exact=True).click()
+        expect(box.get_by_text(label, exact=True)).to_be_visible()
+
+
+def test_train_takes_the_numbers_on_the_screen_however_fast_it_is_pressed(
+    open_page: Callable[..., Page], url: str
+) -> None:
+    page = open_page(url)
+    for label, value in (("images per minibatch", "2"), ("training steps", "7"), ("seed", "3")):
+        set_number(page, label, value)
+    # Leaving the field and pressing the button at once: the page has no time to run in between.
+    field = page.get_by_label("training k: samples per image", exact=True)
+    field.fill("4")
+    page.get_by_role("button", name="Train", exact=True).click()
+    expect(page.get_by_text(re.compile(r"VAE \(k = 4\).* 7 steps of 2 images, .* seed 3"))).to_be_visible()
+
+
+def test_any_estimators_on_any_model(open_page: Callable[..., Page], url: str) -> None:
+    page = open_page(url)
+    page.get_by_label("model", exact=True).click()
+    page.get_by_role("option", name="sigmoid belief network, 200 binary units").click()
+    # What cannot be trained is refused, with what can be: VAE needs continuous latent variables.
+    expect(page.get_by_text(re.compile("vae needs continuous.*Use estimator='reinforce_loo'"))).to_be_visible()
+    expect(page.get_by_role("button", name="Train", exact=True)).to_be_disabled()
+    choose(page, "VIMCO", "RWS, wake", "Wake-sleep")
+    train(page)
+    page.wait_for_function(f"{BOUNDS}._fullData?.some(trace => trace.name == 'Wake-sleep: ELBO')")
+    assert list(y_values(page, BOUNDS)) == [
+        f"{label}: {bound}" for label in ("VIMCO", "RWS, wake", "Wake-sleep") for bound in ("L<sub>k</sub>", "ELBO")
+    ]
+    # One legend entry a run, or the legend would crowd out the plot.
+    assert page.locator(".live-chart").first.locator(".legend .traces").count() == 3
+    table = page.locator(".stMarkdown table").first
+    column = table.locator("xpath=ancestor::*[@data-testid='stColumn'][1]")
+    inner, outer = table.bounding_box(), column.bounding_box()
+    assert inner
+    assert outer
+    assert inner["x"] + inner["width"] <= outer["x"] + outer["width"] + 1
+    stop(page)
+
+
 def test_a_first_visitor_sees_the_recorded_experiment(open_page: Callable[..., Page], url: str) -> None:
     page = open_page(url)
     expect(page.get_by_text("Recorded experiment", exact=True)).to_be_visible()

@@ -1,4 +1,4 @@
-"""The main page: train VAE against IWAE, live, and compare both bounds of both models as k varies."""
+"""The main page: train VAE against IWAE, live, and compare both bounds of each model as k varies."""
 
 import base64
 from html import escape
@@ -22,6 +22,7 @@ UPDATE_SECONDS = 0.5
 STYLE = """<style>
 .stMainBlockContainer { padding-top: 3.5rem }
 .stMainBlockContainer table { font-size: 0.875rem; font-variant-numeric: tabular-nums }
+.stMainBlockContainer table { display: block; width: fit-content; max-width: 100%; overflow-x: auto }
 .stMainBlockContainer :is(th, td) { padding: 0.3rem 0.45rem; white-space: nowrap }
 </style>"""
 
@@ -33,10 +34,10 @@ def show() -> None:
     question, equations = st.columns([3, 2], gap="medium", vertical_alignment="center")
     question.markdown(words.QUESTION)
     equations.latex(words.EQUATIONS)
-    spec = settings()
+    trainable = settings()
     run_id = current_run()
     state = engine().state(run_id) if run_id else None
-    buttons(run_id, state, spec)
+    buttons(run_id, state, trainable)
     live = st.fragment(_live, run_every=UPDATE_SECONDS if state is not None and state.active else None)
     live(run_id, state)
 

@@ -1,7 +1,9 @@
 """All prose of the page, and the sentences that state what a reading shows."""
 
+from iwae_core.estimators import ESTIMATORS
 from iwae_core.figures import Reading
 from iwae_core.history import Estimate, History
+from iwae_core.models import MODELS
 from iwae_core.spec import ExperimentSpec
 
 TITLE = "Why is the importance weighted bound better?"
@@ -16,11 +18,14 @@ EQUATIONS = (
 )
 SETTINGS = "Settings of your own experiment"
 SETTINGS_NOTE = (
-    "Both models start from the same weights and see the same images, binarisation and noise. "
-    "Equal k is equal cost: VAE averages k samples, IWAE weighs them."
+    "All models start from the same weights and see the same images, binarisation and noise. "
+    "Equal k is about equal cost: VAE averages k samples, IWAE weighs them."
 )
+TRAINED_BY = "trained by"
+TRAINED_BY_HELP = "Up to four gradient estimators, each training a model of its own. README tells what each climbs."
+MODEL = "model"
 TRAINING_K_HELP = "Samples per image in training. Different from view k, which only moves the marker on the plot."
-PLOT_HEADING = "Both bounds of both models on held-out digits, as k varies"
+PLOT_HEADING = "Both bounds of each model on held-out digits, as k varies"
 CURVES_HEADING = "Training curves"
 CURVES_NOTE = "Each minibatch's own k samples, averaged over short windows."
 DIGITS_HEADING = "What the models learned"
@@ -34,7 +39,7 @@ RECORDED = "Recorded experiment"
 NO_EVALUATION = "The first evaluation is on its way."
 WORSE_ELBO = (
     "$L_k$ asks that some of the k samples explain the digit, the ELBO that all of them do. So q spreads out: "
-    "alone it is a worse posterior, with its weights a better one. An IWAE is misjudged by its ELBO."
+    "alone it is a worse posterior, with its weights a better one. Its ELBO misjudges such a model."
 )
 INTERRUPTED = "This experiment ended unexpectedly: its worker process is gone. What it had reported is below."
 LOADING_WORKER = "Starting"
@@ -44,7 +49,8 @@ def describe(spec: ExperimentSpec) -> str:
     """What was trained, in one phrase."""
     runs = " and ".join(f"{run.label} (k = {run.k})" for run in spec.runs)
     size = f"{spec.steps:,} steps of {spec.batch_size} images"
-    return f"{runs}, {size}, learning rate {spec.learning_rate:g}, seed {spec.seed}"
+    models = ", ".join(dict.fromkeys(MODELS[run.model].label for run in spec.runs))
+    return f"{runs}, {models}, {size}, learning rate {spec.learning_rate:g}, seed {spec.seed}"
 
 
 def time_left(history: History) -> str:
@@ -98,7 +104,8 @@ def findings(reading: Reading) -> list[str]:
         f"k = {reading.k:,}. Only a large k comes close to log p(x), so compare models at the right end."
     )
     own = f"**The ELBO of the {last} model** (dashed to dashed): {_lead(reading.elbo_lead, first, last)}."
-    if _clear(reading.elbo_lead) and reading.elbo_lead.mean < 0:
+    climbs_l_k = ESTIMATORS[reading.spec.runs[-1].estimator].item.theta == "L_k"
+    if climbs_l_k and _clear(reading.elbo_lead) and reading.elbo_lead.mean < 0:
         own += " " + WORSE_ELBO
     return [formulas, fit, own]
 

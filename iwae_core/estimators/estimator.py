@@ -112,7 +112,8 @@ def require(name: str, k: int, paths: Sequence[Path]) -> Estimator:
         instead = found
         while instead.instead and _problem(instead, k, paths):
             name_instead, instead = instead.instead, ESTIMATORS[instead.instead].item
-        raise UnsupportedError(f"{name} needs {problem}. Use estimator={name_instead!r}")
+        label = ESTIMATORS[name_instead].label
+        raise UnsupportedError(f"{name} needs {problem}. Use estimator={name_instead!r} ({label})")
     return found
 
 

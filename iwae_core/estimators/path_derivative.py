@@ -11,7 +11,7 @@ from iwae_core.estimators.estimator import Surrogate, both, estimator
 
 @estimator(
     "vae_path",
-    label="VAE, path derivative",
+    label="VAE, path",
     path="stopped_q",
     theta="L_1",
     equation=r"\frac1k \sum_{i=1}^k g_i",
@@ -25,7 +25,7 @@ def vae_path(draws: Draws) -> Surrogate:
 
 @estimator(
     "stl",
-    label="Sticking the landing",
+    label="STL",
     path="stopped_q",
     theta="L_k",
     unbiased=("theta",),

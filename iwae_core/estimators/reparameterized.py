@@ -25,7 +25,7 @@ def vae(draws: Draws) -> Surrogate:
 
 @estimator(
     "vae_analytic_kl",
-    label="VAE, analytic KL",
+    label="VAE, exact KL",
     path="analytic_kl",
     theta="L_1",
     equation=r"\frac1k \sum_{i=1}^k \nabla \log p(x \mid h_i) - \nabla \mathrm{KL}(q \,\|\, p(h))",
@@ -53,7 +53,7 @@ def iwae(draws: Draws) -> Surrogate:
 
 @estimator(
     "iwae_one_sample",
-    label="IWAE, one-sample backward",
+    label="IWAE, one sample",
     path="one_sample",
     theta="L_k",
     equation=r"\nabla \log w_I, \quad I \sim \mathrm{Cat}(\tilde w)",

@@ -32,7 +32,7 @@ def reinforce(draws: Draws) -> Surrogate:
 
 @estimator(
     "reinforce_running",
-    label="REINFORCE, running mean",
+    label="REINFORCE, mean",
     path="score",
     theta="L_1",
     equation=r"\frac1k \sum_{i=1}^k (\log w_i - b) s_i, \quad b \text{ from earlier steps}",
@@ -45,7 +45,7 @@ def reinforce_running(draws: Draws) -> Surrogate:
 
 @estimator(
     "reinforce_loo",
-    label="REINFORCE, leave-one-out",
+    label="REINFORCE, LOO",
     path="score",
     theta="L_1",
     equation=r"\frac1k \sum_{i=1}^k \Big(\log w_i - \frac1{k-1} \sum_{j \ne i} \log w_j\Big) s_i",
@@ -61,7 +61,7 @@ def reinforce_loo(draws: Draws) -> Surrogate:
 
 @estimator(
     "reinforce_iwae",
-    label="REINFORCE for L_k",
+    label="REINFORCE, L_k",
     path="score",
     theta="L_k",
     equation=r"\sum_{i=1}^k (\hat L_k - \tilde w_i) s_i",
@@ -93,7 +93,7 @@ def vimco(draws: Draws) -> Surrogate:
 
 @estimator(
     "vimco_arithmetic",
-    label="VIMCO, arithmetic mean",
+    label="VIMCO, arith.",
     path="score",
     theta="L_k",
     equation=r"\sum_{i=1}^k \Big(\hat L_k - \log \tfrac1{k-1} \textstyle\sum_{j \ne i} w_j - \tilde w_i\Big) s_i",

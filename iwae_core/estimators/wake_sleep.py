@@ -13,7 +13,7 @@ SLEEP = r"\nabla_\phi \frac1k \sum_{i=1}^k \log q(h'_i \mid x'_i), \quad (x'_i, 
 
 @estimator(
     "rws",
-    label="Reweighted Wake-Sleep, wake-phi",
+    label="RWS, wake",
     path="score",
     theta="L_k",
     phi="−KL(p ‖ q)",
@@ -35,7 +35,7 @@ def rws(draws: Draws) -> Surrogate:
 
 @estimator(
     "rws_sleep",
-    label="Reweighted Wake-Sleep, sleep-phi",
+    label="RWS, sleep",
     path="sleep",
     theta="L_k",
     phi="−E_p KL(p ‖ q)",
