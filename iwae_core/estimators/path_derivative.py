@@ -69,10 +69,11 @@ def dreg(draws: Draws) -> Surrogate:
     r"\quad \phi: \sum_{i=1}^k (\tilde w_i - \tilde w_i^2) g_i",
     source="Tucker et al. 2018",
     bias="phi by order 1/k",
+    least_k=2,
     instead="rws",
 )
 def rws_dreg(draws: Draws) -> Surrogate:
-    """The wake-phi update of `rws` doubly reparameterised: the same mean, less variance."""
+    """The wake-phi update of `rws` doubly reparameterised: the same mean, less variance; nothing at all at k = 1."""
     weights = normalized_weights(draws.log_weights).detach()
     pull = weights - weights.square()
     return Surrogate(theta=iwae_bound(draws.log_weights), phi=(pull * draws.log_weights).sum(0))
