@@ -32,7 +32,7 @@ DIGITS_HEADING = "What the models learned"
 VIEW_K = "view k"
 VIEW_K_HELP = "Reads both bounds at another k from the same samples. It starts no work and changes no training."
 PRECISION = (
-    "± and the bands are two standard errors over held-out digits. The bands are wide because digits differ, for both "
+    "± and the bands are two standard errors over held-out digits. The bands are wide because digits differ, for all "
     "models alike; differences are paired (same digits, same noise) and far more certain."
 )
 RECORDED = "Recorded experiment"
