@@ -3,12 +3,14 @@
 import fcntl
 import lzma
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
 
-from iwae_core.events import Event, Record, decode, encode
+from iwae_core.events import Event, Failed, Finished, Record, decode, encode
+
+TAIL = 65_536  # bytes: the record of an end is far shorter
 
 
 class LogError(Exception):
@@ -26,10 +28,11 @@ class EventLog:
 
     def __init__(self, path: Path, keep: int = 0) -> None:
         self.length = keep
-        self._file = path.open("a+", encoding="utf-8")
+        self._file = path.open("ab", buffering=0)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go of when the process ends, however it does
-            self._file.truncate(_end(path, keep))
+            self._bytes = _end(path, keep)
+            self._file.truncate(self._bytes)
         except BlockingIOError:
             self._file.close()
             raise LogError(f"{path.parent} is being trained by another process; stop that one first") from None
@@ -38,11 +41,21 @@ class EventLog:
             raise
 
     def append(self, event: Event, seconds: float) -> Record:
-        """Number the event, write it and return its record."""
+        """Number the event, write it and return its record.
+
+        Raises:
+            OSError: it cannot be written, as on a full disk; the log then is what it was before.
+        """
         record = Record(self.length, seconds, event)
-        self._file.write(encode(record) + "\n")
-        self._file.flush()
+        rest = line = (encode(record) + "\n").encode()
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError:
+            self._file.truncate(self._bytes)
+            raise
         self.length += 1
+        self._bytes += len(line)
         return record
 
     def sync(self) -> None:
@@ -67,6 +80,44 @@ def _end(path: Path, records: int) -> int:
     if len(lines) < records:
         raise LogError(f"{path} has lost records: {len(lines):,} are left of at least {records:,}; train again")
     return sum(lines)
+
+
+def outcome(path: Path) -> Finished | Failed | None:
+    """How the run of a log ended, if it has; reads the end of the file only."""
+    line = _last_line(path)
+    if not line or not any(f'"{kind.__name__}": {{'.encode() in line[:100] for kind in (Finished, Failed)):
+        return None
+    event = decode(line.decode()).event
+    return event if isinstance(event, Finished | Failed) else None
+
+
+def conclude(path: Path, end: Callable[[int], Finished | Failed]) -> None:
+    """Write the end of a run that nothing iterates, from the number of steps it has made; an empty log gets one too.
+
+    Raises:
+        LogError: another process writes this log.
+        OSError: it cannot be written.
+    """
+    line = _last_line(path)
+    last = decode(line.decode()) if line else None
+    with EventLog(path, last.number + 1 if last else 0) as log:
+        log.append(end(getattr(last.event, "step", 0) if last else 0), last.seconds if last else 0.0)
+
+
+def _last_line(path: Path) -> bytes:
+    """The last complete line of a file; empty if there is none."""
+    if not path.exists():
+        return b""
+    with path.open("rb") as file:
+        size, span = file.seek(0, os.SEEK_END), 0
+        while span < size:
+            span = min(size, 2 * span or TAIL)
+            file.seek(size - span)
+            lines = file.read(span).split(b"\n")[:-1]
+            whole = lines if span == size else lines[1:]  # the first may have begun earlier
+            if whole:
+                return whole[-1]
+    return b""
 
 
 class LogReader:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 from iwae_core.curves import nested_grid
 from iwae_core.datasets import DATASETS
 from iwae_core.estimators import ESTIMATORS, UnsupportedError, require
+from iwae_core.memory import process_mb, run_mb
 from iwae_core.models import MODELS
 from iwae_core.registry import Registry, UnknownNameError
 from iwae_core.schedules import SCHEDULES
@@ -127,10 +129,29 @@ class Swap:
     def __post_init__(self) -> None:
         check(self)
 
+    @classmethod
+    def parse(cls, text: str) -> "Swap":
+        """A swap written as RUN:STEP:ESTIMATOR:K.
+
+        Raises:
+            SpecError: it is not written so, or holds an unknown estimator or a number out of range.
+        """
+        match text.split(":"):
+            case [run, step, estimator, k] if all(n.isascii() and n.isdigit() for n in (run, step, k)):
+                return cls(run=int(run), step=int(step), estimator=estimator, k=int(k))
+        raise SpecError(f"expected RUN:STEP:ESTIMATOR:K, as in 0:1000:iwae:50; got {text[:80]!r}")
+
+    def __str__(self) -> str:
+        return f"{self.run}:{self.step}:{self.estimator}:{self.k}"
+
 
 @dataclass(frozen=True)
 class ExperimentSpec:
-    """Runs trained in lockstep on the same minibatches, the same binarisation and the same noise."""
+    """Runs trained in lockstep on the same minibatches, the same binarisation and the same noise.
+
+    They end after `steps`, or earlier: with the first step that ends after `seconds`, or when the bounds of `patience`
+    evaluations in a row were no better than before (see `Patience`).
+    """
 
     runs: tuple[RunSpec, ...] = (RunSpec("vae"), RunSpec("iwae"))
     dataset: str = "mnist"
@@ -142,6 +163,8 @@ class ExperimentSpec:
     eval_k: int = number(1000, 1, 10_000, "largest k of an evaluation")
     schedule: str = "constant"
     swaps: tuple[Swap, ...] = ()
+    seconds: float | None = number(None, 0.1, 10_000_000.0, "seconds of training, pauses excluded")
+    patience: int | None = number(None, 1, 1000, "evaluations without improvement before the end")
 
     def __post_init__(self) -> None:
         check(self)
@@ -167,6 +190,26 @@ class ExperimentSpec:
         runs = list(self.runs)
         runs[swap.run] = runs[swap.run].swapped(swap.estimator, swap.k)
         return replace(self, runs=tuple(runs), swaps=())
+
+    def memory_mb(self, batch_size: int | None = None) -> float:
+        """About how many MB the process that trains it takes at its peak, planned swaps included (see `memory`)."""
+        batch = batch_size or self.batch_size
+        stages = [self, *map(self.swapped, self.swaps)]
+        runs = (sum(run_mb(run.model, run.k, batch, self.eval_k) for run in stage.runs) for stage in stages)
+        return process_mb(max(runs))
+
+    def require_memory(self, allowed_mb: float) -> None:
+        """Refuse an experiment that is too large for a machine.
+
+        Raises:
+            SpecError: it needs more; the message says how much smaller the minibatch has to be.
+        """
+        if self.memory_mb() <= allowed_mb:
+            return
+        fitting = bisect_right(range(1, self.batch_size), allowed_mb, key=self.memory_mb)
+        do = f"reduce k, or batch_size to at most {fitting:,}" if fitting else "reduce k, or train fewer runs at once"
+        needed = f"this experiment needs about {self.memory_mb():,.0f} MB of memory"
+        raise SpecError(f"{needed}, and {allowed_mb:,.0f} MB are allowed; {do}")
 
     @property
     def eval_ks(self) -> tuple[int, ...]:
@@ -205,6 +248,6 @@ class ExperimentSpec:
             raise SpecError(f"not an experiment specification: {error}") from error
 
 
-def limits(spec: type[RunSpec] | type[ExperimentSpec]) -> Mapping[str, Limits]:
+def limits(spec: type[Any]) -> Mapping[str, Limits]:
     """The limits of every number of a specification, by field name."""
     return {f.name: f.metadata["limits"] for f in fields(spec) if "limits" in f.metadata}

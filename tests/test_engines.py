@@ -1,52 +1,40 @@
-"""The contract of every engine, and what only the local one must do: leave no process behind."""
+"""The contract of every engine: runs, commands, the queue, owners and watching. Faults have a file of their own."""
 
-import os
-import signal
-import subprocess
-import sys
+import re
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+from running import LIMITS, LONG, MIDDLE, SHORT, MakeEngine, dismiss, events, finish, reach, trained, wait_until
+from running import local as local
+from running import make_engine as make_engine
+from running import used_workers as used_workers
 
 from iwae_core import checkpoint
-from iwae_core.__main__ import main
-from iwae_core.engines import ENGINES, Engine, EngineFullError, State, UnknownRunError
-from iwae_core.engines.local import LocalEngine
-from iwae_core.engines.runner import CHECKPOINT, LOG, SPEC, rewind, run
-from iwae_core.events import Failed, Finished, Swapped, encode
-from iwae_core.log import LogError, read_log
-from iwae_core.spec import ExperimentSpec, RunSpec, SpecError, Swap
+from iwae_core.engines import (
+    ENGINES,
+    Engine,
+    EngineFullError,
+    EngineLimits,
+    NotOwnerError,
+    State,
+    UnknownRunError,
+    from_environment,
+)
+from iwae_core.engines.jobs import Job, Jobs, Phase
+from iwae_core.engines.limits import variable
+from iwae_core.engines.local import LocalEngine, Worker
+from iwae_core.engines.runner import CHECKPOINT
+from iwae_core.events import Failed, Finished, Swapped
+from iwae_core.spec import ExperimentSpec, RunSpec, SpecError, limits
 from iwae_core.train import load_models
-
-SHORT = ExperimentSpec(runs=(RunSpec("vae", 2), RunSpec("iwae", 2)), batch_size=4, steps=5, eval_images=2, eval_k=2)
-MIDDLE = replace(SHORT, steps=100, eval_k=500)  # enough steps to act before the end, few evaluations
-LONG = ExperimentSpec(runs=(RunSpec("iwae", 1),), batch_size=1, steps=1_000_000, eval_images=2, eval_k=1)
-
-
-@pytest.fixture(params=list(ENGINES))
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    engine = ENGINES[request.param].item(tmp_path)
-    yield engine
-    engine.close()
 
 
 @pytest.fixture
-def local(tmp_path: Path) -> Iterator[LocalEngine]:
-    engine = LocalEngine(tmp_path, max_active=2)
-    yield engine
-    engine.close()
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.01)
+def engine(make_engine: MakeEngine) -> Engine:
+    return make_engine()
 
 
 def test_a_run_from_start_to_end(engine: Engine) -> None:
@@ -56,7 +44,7 @@ def test_a_run_from_start_to_end(engine: Engine) -> None:
     assert engine.state(run_id) is State.COMPLETED
     assert history.spec == engine.spec(run_id) == SHORT
     assert history.progress[:, 0].tolist() == [1, 2, 3, 4, 5]
-    assert history.outcome == Finished(5)
+    assert history.outcome == Finished(5, reason="all 5 steps are made")
     spec, models = load_models(checkpoint.load(engine.folder / run_id / CHECKPOINT))
     assert spec == SHORT
     assert len(models) == 2
@@ -69,7 +57,7 @@ def test_every_engine_tells_the_same_story(tmp_path: Path) -> None:
         run_id = engine.submit(SHORT)
         wait_until(lambda engine=engine, run_id=run_id: not engine.state(run_id).active)
         curves.append(engine.history(run_id).progress[:, [0, 2, 3, 4, 5]].tolist())
-        engine.close()
+        dismiss(engine)
     assert all(curve == curves[0] for curve in curves)
 
 
@@ -90,7 +78,8 @@ def test_pause_resume_and_stop(engine: Engine) -> None:
     engine.send(run_id, "stop")
     wait_until(lambda: not engine.state(run_id).active)
     assert engine.state(run_id) is State.STOPPED
-    assert engine.history(run_id).outcome == Finished(engine.history(run_id).step, stopped=True)
+    step = engine.history(run_id).step
+    assert engine.history(run_id).outcome == Finished(step, stopped=True, reason="stopped by hand")
     assert load_models(checkpoint.load(engine.folder / run_id / CHECKPOINT))[0] == LONG
     engine.send(run_id, "stop")  # twice is once
 
@@ -166,19 +155,6 @@ def test_a_stopped_run_recovers_and_ends_as_if_nothing_had_been(engine: Engine, 
     assert events(engine.folder / run_id) == events(trained(tmp_path / "whole", MIDDLE))
 
 
-def trained(folder: Path, spec: ExperimentSpec) -> Path:
-    """A folder with an uninterrupted run."""
-    folder.mkdir()
-    (folder / SPEC).write_text(spec.to_json())
-    deque(run(folder), maxlen=0)
-    return folder
-
-
-def events(folder: Path) -> list[str]:
-    """Every event of a log, to the bit, with its number but without its time."""
-    return [encode(replace(record, seconds=0.0)) for record in read_log(folder / LOG)]
-
-
 @pytest.mark.parametrize(
     "run_id", ["", "0" * 32, "../../etc/passwd", "/etc/passwd", "A" * 32, "0" * 31 + "\n", "%2e%2e"]
 )
@@ -190,7 +166,7 @@ def test_unknown_ids_are_refused_before_any_file_is_touched(engine: Engine, run_
 
 def test_bad_data_fail_the_run_with_a_message(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IWAE_DATA_DIR", str(tmp_path))
-    engine.close()
+    monkeypatch.setattr("iwae_core.engines.local.Worker", Worker)  # a new one, which has not read any data
     engine = type(engine)(tmp_path / "runs")
     run_id = engine.submit(SHORT)
     wait_until(lambda: not engine.state(run_id).active)
@@ -200,119 +176,255 @@ def test_bad_data_fail_the_run_with_a_message(engine: Engine, tmp_path: Path, mo
     engine.close()
 
 
-def test_an_engine_has_a_limit(local: LocalEngine) -> None:
-    first, _ = local.submit(LONG), local.submit(LONG)
-    with pytest.raises(EngineFullError, match="2 experiments are already training"):
-        local.submit(LONG)
-    local.send(first, "stop")
-    wait_until(lambda: not local._workers[first].alive)
-    local.submit(SHORT)
-
-
-def test_a_killed_worker_is_an_interrupted_run_and_can_go_on(local: LocalEngine) -> None:
-    run_id = local.submit(LONG)
-    wait_until(lambda: local.history(run_id).step >= 2)
-    local.send(run_id, "pause")
-    local._workers[run_id].process.kill()
-    wait_until(lambda: local.state(run_id) is State.INTERRUPTED)
-    local.send(run_id, "resume")
-    assert local.history(run_id).step >= 2
-    local.recover(run_id)  # from its start: it had no checkpoint yet
-    assert local.state(run_id) is State.RUNNING
-    assert local.history(run_id).step == 0
-    wait_until(lambda: local.history(run_id).step >= 2)
-
-
-def test_a_killed_worker_is_resumed_from_the_command_line(local: LocalEngine, tmp_path: Path) -> None:
-    spec = replace(MIDDLE, schedule="burda", swaps=(Swap(run=0, step=15, estimator="iwae", k=3),))
-    run_id = local.submit(spec)
-    folder = local.folder / run_id
-    for _ in range(20):
-        local.send(run_id, "step")
-    local.send(run_id, "checkpoint")
-    wait_until(lambda: (folder / CHECKPOINT).exists())
-    with pytest.raises(LogError, match="is being trained by another process"):
-        rewind(folder)
-    local.swap(run_id, 1, "vae", 4)
-    wait_until(lambda: bool(checkpoint.load(folder / CHECKPOINT)["swaps"]))
-    for _ in range(5):
-        local.send(run_id, "step")
-    wait_until(lambda: local.history(run_id).step == 25)
-    local.send(run_id, "resume")
-    local._workers[run_id].process.kill()
-    wait_until(lambda: not local._workers[run_id].alive)
-    assert local.state(run_id) is State.INTERRUPTED
-    assert main(["train", "--resume", str(folder), "--json"]) == 0
-    assert local.state(run_id) is State.COMPLETED, "whoever watched it sees how it went on"
-    assert local.history(run_id).progress[:, 0].tolist() == list(range(1, 101))
-    whole = trained(tmp_path / "whole", replace(spec, swaps=(*spec.swaps, Swap(run=1, step=20, estimator="vae", k=4))))
-    assert events(folder)[1:] == events(whole)[1:]
-    ours, others = (checkpoint.load(path / CHECKPOINT)["runs"] for path in (folder, whole))
-    torch.testing.assert_close(ours, others, rtol=0, atol=0)
-
-
 def test_runs_outlive_the_engine_that_made_them(local: LocalEngine) -> None:
     run_id = local.submit(SHORT)
     wait_until(lambda: not local.state(run_id).active)
     again = LocalEngine(local.folder)
     assert again.state(run_id) is State.COMPLETED
     assert again.history(run_id).step == 5
-    again.close()
+    dismiss(again)
 
 
 def test_a_spare_is_ready_again_after_a_respite(local: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("iwae_core.engines.local.RESPITE", 0.1)
-    spare = local._spare
-    run_id = local.submit(SHORT)
+    (spare,) = local._spares
+    run_id = local.submit(LONG)
     assert local._workers[run_id] is spare
-    wait_until(lambda: local._spare is not None)
-    assert local._spare is not spare
+    wait_until(lambda: bool(local._spares))
+    assert spare not in local._spares
+
+
+def test_a_worker_trains_one_run_after_the_other(local: LocalEngine, tmp_path: Path) -> None:
+    (worker,) = local._spares
+    for number in range(3):
+        run_id = local.submit(SHORT)
+        assert local._workers[run_id] is worker
+        finish(local, run_id)
+        assert local.state(run_id) is State.COMPLETED
+        local.send(run_id, "stop")  # too late
+        wait_until(lambda: bool(local._spares))
+        assert events(local.folder / run_id) == events(trained(tmp_path / f"alone {number}", SHORT))
 
 
 def test_a_dead_spare_is_replaced(local: LocalEngine) -> None:
-    assert local._spare
-    local._spare.process.kill()
-    local._spare.process.wait()
+    local._spares[0].process.kill()
+    local._spares[0].process.wait()
     run_id = local.submit(SHORT)
     wait_until(lambda: local.state(run_id) is State.COMPLETED)
 
 
-SERVER = """
-import signal, sys, time
-from pathlib import Path
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started with it ignored
-from iwae_core.engines.local import LocalEngine
-from iwae_core.spec import ExperimentSpec, RunSpec
-engine = LocalEngine(Path(sys.argv[1]))
-run_id = engine.submit(ExperimentSpec(runs=(RunSpec("iwae", 1),), batch_size=1, steps=1000000, eval_images=2, eval_k=1))
-while engine.history(run_id).step < 2:
-    time.sleep(0.01)
-engine._refill()
-print(engine._workers[run_id].process.pid, engine._spare.process.pid, flush=True)
-time.sleep(600)
-"""
+def test_more_runs_than_slots_wait_for_their_turn(make_engine: MakeEngine) -> None:
+    engine = make_engine(slots=1)
+    first, second, third, fourth = (engine.submit(LONG) for _ in range(4))
+    assert [engine.state(run_id) for run_id in (second, third)] == [State.QUEUED] * 2
+    assert [engine.position(run_id) for run_id in (first, second, third, fourth)] == [None, 1, 2, 3]
+    assert engine.history(second).length == 0
+    engine.send(second, "stop")
+    assert engine.state(second) is State.STOPPED
+    assert engine.history(second).outcome == Finished(0, stopped=True, reason="stopped by hand")
+    engine.send(third, "pause")
+    assert engine.state(third) is State.PAUSED
+    assert [engine.position(run_id) for run_id in (first, second, third, fourth)] == [None, None, None, 1]
+    engine.send(third, "resume")
+    assert engine.position(third) == 2, "behind all others"
+    engine.send(third, "stop")
+    engine.send(first, "stop")
+    reach(engine, fourth, 1)
+    assert engine.state(fourth) is State.RUNNING
+    assert engine.position(fourth) is None
+    engine.recover(second)
+    assert engine.state(second) is State.QUEUED
+    engine.send(fourth, "stop")
+    reach(engine, second, 1)
 
 
-def exists(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+def test_a_paused_run_gives_its_slot_up_and_goes_on_as_if_nothing_had_been(
+    make_engine: MakeEngine, tmp_path: Path
+) -> None:
+    engine = make_engine(slots=1, grace=0.5, abandon=1e6)
+    first = engine.submit(MIDDLE)
+    engine.send(first, "step")
+    reach(engine, first, 1)
+    second = engine.submit(LONG)
+    reach(engine, second, 1)
+    engine.touch(first)
+    assert engine.state(first) is State.PAUSED
+    assert engine.history(first).step == 1
+    engine.send(first, "step")
+    assert engine.state(first) is State.QUEUED, "a step needs a slot too"
+    engine.swap(first, 0, "iwae", 2)
+    engine.swap(first, 0, "vae", 2)
+    engine.send(second, "pause")
+    reach(engine, first, 2)
+    assert engine.state(first) is State.PAUSED
+    engine.send(second, "stop")
+    engine.send(first, "resume")
+    finish(engine, first)
+    assert [swap.estimator for swap in engine.history(first).swaps] == ["iwae", "vae"]
+    assert events(engine.folder / first, without=(Swapped,)) == events(trained(tmp_path / "whole", MIDDLE))
 
 
-@pytest.mark.skipif(not Path("/proc").exists(), reason="looks processes up in /proc")
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_server_that_dies_leaves_no_process_behind(how: signal.Signals, tmp_path: Path) -> None:
+def test_a_run_that_nobody_watches_is_paused(make_engine: MakeEngine) -> None:
+    engine = make_engine(grace=1.0, abandon=1e6)
+    run_id = engine.submit(LONG)
+    reach(engine, run_id, 2)
+    assert engine.state(run_id) is State.RUNNING
+    wait_until(lambda: engine.state(run_id) is State.PAUSED)
+    assert engine.unwatched(run_id)
+    engine.touch(run_id)
+    assert engine.state(run_id) is State.RUNNING
+    assert not engine.unwatched(run_id)
+    reach(engine, run_id, engine.history(run_id).step + 1)
+    engine.send(run_id, "pause")
+    wait_until(lambda: bool(engine.state(run_id)) and engine.unwatched(run_id))
+    engine.touch(run_id)
+    assert not engine.unwatched(run_id)
+    assert engine.state(run_id) is State.PAUSED, "somebody had paused it"
+    engine.send(run_id, "resume")
+    wait_until(lambda: engine.state(run_id) is State.PAUSED)
+    engine.send(run_id, "checkpoint")  # a command is a sign of life too
+    reach(engine, run_id, engine.history(run_id).step + 1)
+
+
+def test_a_run_that_nobody_comes_back_to_is_stopped(make_engine: MakeEngine) -> None:
+    engine = make_engine(slots=1, grace=0.5, abandon=0.5)
+    first, queued = engine.submit(LONG), engine.submit(LONG)
+    reach(engine, first, 1)
+    wait_until(lambda: not engine.state(first).active and not engine.state(queued).active)
+    reason = "stopped because nobody watched it for 0 minutes"
+    assert engine.history(queued).outcome == Finished(0, stopped=True, reason=reason)
+    step = engine.history(first).step
+    assert engine.history(first).outcome == Finished(step, stopped=True, reason=reason)
+    assert checkpoint.load(engine.folder / first / CHECKPOINT)["step"] == step
+    engine.recover(first)
+    reach(engine, first, step + 1)
+
+
+def test_slots_go_to_those_who_watch(make_engine: MakeEngine) -> None:
+    engine = make_engine(slots=1, grace=0.5, abandon=1e6)
+    left, right = engine.submit(LONG), engine.submit(LONG)
+    reach(engine, right, 1)  # nobody watches the other one, so it has to go
+    assert engine.state(left) is State.PAUSED
+    assert engine.unwatched(left)
+    third = engine.submit(LONG)
+    while not engine.unwatched(third):
+        reach(engine, right, 1)
+    assert engine.position(third) is None, "an unwatched run gets no slot"
+    engine.touch(third)
+    assert engine.position(third) == 1
+    assert engine.state(third) is State.QUEUED
+
+
+def test_owners(make_engine: MakeEngine) -> None:
+    engine = make_engine()
+    mine, other, public = engine.submit(LONG, "my secret"), engine.submit(LONG, "another"), engine.submit(LONG)
+    newest = engine.submit(LONG, "my secret")
+    for current in (engine, type(engine)(engine.folder, LIMITS)):
+        assert current.runs("my secret") == [newest, mine]
+        assert current.runs("another") == [other]
+        assert current.runs("") == [public]
+        assert current.runs("stranger") == []
+        for owner, owned in ("my secret", True), ("another", False), ("", False):
+            assert current.owns(mine, owner) is owned
+        assert current.owns(public, "") is current.owns(public, "anybody") is True
+        if current is not engine:
+            dismiss(current)
+    for files in (engine.folder / mine).iterdir():
+        assert b"my secret" not in files.read_bytes()
+    for forbidden in (
+        lambda: engine.send(mine, "stop", "another"),
+        lambda: engine.send(mine, "stop"),
+        lambda: engine.swap(mine, 0, "vae", 2, "another"),
+        lambda: engine.recover(mine, "another"),
+    ):
+        with pytest.raises(NotOwnerError, match="belongs to another visitor; start one of your own"):
+            forbidden()
+    assert engine.state(mine).active
+    engine.send(mine, "stop", "my secret")
+    engine.send(public, "stop", "anybody")
+    finish(engine, mine, public)
+    assert engine.state(other).active
+
+
+def test_what_an_engine_refuses(make_engine: MakeEngine) -> None:
+    engine = make_engine(slots=1, queue=2, per_visitor=2, memory_mb=1000)
+    for _ in range(2):
+        engine.submit(LONG, "me")
+    with pytest.raises(EngineFullError, match="you have 2 unfinished experiments here, and 2 are allowed; stop one"):
+        engine.submit(LONG, "me")
+    last = engine.submit(LONG, "you")
+    with pytest.raises(EngineFullError, match="1 experiments are training here and 2 are waiting, and no more than 2"):
+        engine.submit(LONG)
+    engine.send(last, "stop", "you")
+    with pytest.raises(EngineFullError, match="you have 2"):
+        engine.submit(LONG, "me")
+    engine.submit(LONG)
+    with pytest.raises(EngineFullError):
+        engine.recover(last, "you")
+    large = ExperimentSpec(runs=(RunSpec("vimco", 5000, "sbn_3"),), batch_size=100)
+    with pytest.raises(SpecError, match=r"about 1,8\d\d MB of memory, and 1,000 MB are allowed; .* to at most \d\d$"):
+        engine.submit(large)
+    assert len(list(engine.folder.iterdir())) == 4, "a refusal leaves nothing behind"
+
+
+PHASES = st.sampled_from([Phase.WAITING, Phase.WAITING, *Phase])
+SLOT_HOLDERS = st.lists(st.tuples(st.sampled_from("abc"), PHASES, st.sampled_from([False, False, True])), max_size=12)
+
+
+@given(SLOT_HOLDERS)
+@example([("a", Phase.STARTED, False), ("a", Phase.WAITING, False), ("b", Phase.WAITING, False)])
+@example([("a", Phase.WAITING, False)] * 3 + [("b", Phase.WAITING, False)] * 2)
+def test_the_order_of_the_queue(holders: list[tuple[str, Phase, bool]]) -> None:
+    jobs = Jobs(LIMITS)
+    for number, (owner, phase, unwatched) in enumerate(holders):
+        job = jobs.add(str(number), owner, 0.0)
+        job.phase, job.unwatched = phase, unwatched
+    order = jobs.order()  # is that of slots that become free one after the other
+    one_by_one: list[Job] = []
+    while waiting := [job for job in jobs if job.phase is Phase.WAITING and not job.unwatched]:
+        active = {owner: sum(job.owner == owner and job.has_slot for job in jobs) for owner in "abc"}
+        one_by_one.append(min(waiting, key=lambda job: (active[job.owner], job.number)))
+        one_by_one[-1].phase = Phase.STARTED
+    assert order == one_by_one
+
+
+def test_a_paused_run_keeps_its_slot_for_a_while() -> None:
+    jobs = Jobs(EngineLimits(slots=2, grace=10.0))
+    held, left = jobs.add("held", "a", 0.0), jobs.add("left", "b", 0.0)
+    for job in (held, left):
+        job.phase = Phase.STARTED
+    held.hold(now=5.0)
+    assert jobs.to_park(100.0) == [], "nobody waits"
+    jobs.add("waiting", "c", 6.0)
+    assert jobs.to_start() == []
+    assert jobs.to_park(14.9) == []
+    assert jobs.to_park(15.0) == [held]
+    left.unwatched, left.held_since = True, 14.0
+    assert jobs.to_park(14.9) == [left], "at once, if nobody watches"
+    assert jobs.to_park(15.0) == [held], "one waits, so one goes: the one that was held first"
+    held.phase = Phase.LEAVING
+    assert jobs.to_park(15.0) == []
+    assert jobs.to_start() == [], "it has its slot until it is gone"
+
+
+def test_settings_from_the_environment() -> None:
+    assert from_environment({}) == EngineLimits()
+    variables = {"IWAE_SLOTS": "3", "IWAE_QUEUE": "5", "IWAE_GRACE": "7.5", "IWAE_MEMORY_MB": "900", "IWAE_HANG": "1"}
+    assert from_environment(variables) == EngineLimits(slots=3, queue=5, grace=7.5, memory_mb=900)
+    for value in "x", "0", "-1", "1.5", "nan", "inf", "1001", "0x10":
+        with pytest.raises(SpecError, match=r"(IWAE_SLOTS|slots) \(.*\) must be a whole number from 1 to 1,000; got"):
+            from_environment({"IWAE_SLOTS": value})
+    settings = ("slots", "queue", "per_visitor", "grace", "abandon", "quota_mb", "memory_mb")
+    assert tuple(limits(EngineLimits)) == settings
+
+
+def test_every_variable_that_is_read_is_documented_with_its_default() -> None:
     root = Path(__file__).parents[1]
-    command = [sys.executable, "-c", SERVER, str(tmp_path)]
-    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
-        assert server.stdout is not None
-        try:
-            workers = [int(pid) for pid in server.stdout.readline().split()]
-            assert len(workers) == 2
-            assert all(exists(pid) for pid in workers)
-            os.kill(server.pid, how)
-            wait_until(lambda: not any(exists(pid) for pid in workers), seconds=5)
-        finally:
-            server.kill()
+    files = [root / "app.py", *root.glob("iwae_core/**/*.py"), *root.glob("ui/**/*.py")]
+    source = "".join(path.read_text() for path in files)
+    names = set(re.findall(r"IWAE_[A-Z_]+", source)) | {variable(name) for name in limits(EngineLimits)}
+    documented = dict(re.findall(r"^\| `(IWAE_[A-Z_]+)` \| (.*?) \|", (root / "README.md").read_text(), re.M))
+    assert names == set(documented)
+    for name in limits(EngineLimits):
+        if name != "slots":  # the number of processors
+            assert float(documented[variable(name)]) == getattr(EngineLimits(), name)

@@ -7,17 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from iwae_core import checkpoint
 from iwae_core.__main__ import main
 from iwae_core.checkpoint import CheckpointError
 from iwae_core.engines import runner
 from iwae_core.engines.runner import CHECKPOINT, LOG, SPEC, Receive, run
-from iwae_core.events import Event, Failed, Finished, Progress, Snapshot, Swapped, encode
+from iwae_core.events import Closeup, Event, Failed, Finished, Progress, Snapshot, Swapped, encode
 from iwae_core.log import read_log
 from iwae_core.spec import ExperimentSpec, RunSpec, Swap
+from iwae_core.stopping import Patience
 from iwae_core.train import Experiment, Run
 
 # The learning rate changes after 1, 3 and 7 of 20 steps, evaluations come every 7, then every 6 steps.
@@ -44,8 +47,12 @@ def folder_for(path: Path, spec: ExperimentSpec) -> Path:
 
 
 def events(folder: Path) -> list[str]:
-    """Every event of a log, to the bit, with its number but without its time."""
-    return [encode(replace(record, seconds=0.0)) for record in read_log(folder / LOG)]
+    """Every event of a log, to the bit, with its number but without the time it took."""
+    found = []
+    for record in read_log(folder / LOG):
+        event = replace(record.event, cost=()) if isinstance(record.event, Progress) else record.event
+        found.append(encode(replace(record, seconds=0.0, event=event)))
+    return found
 
 
 def same(first: Any, second: Any) -> bool:
@@ -70,7 +77,7 @@ def after(steps: int, *commands: str) -> Receive:
     """Gives the commands, one after the other, when so many steps have been made since it was first asked."""
     waiting, made = deque(commands), 0
 
-    def receive(wait: bool) -> str | None:
+    def receive(wait: float) -> str | None:
         nonlocal made
         if made == steps and waiting:
             return waiting.popleft()
@@ -132,6 +139,7 @@ def test_a_run_can_be_interrupted_again_and_again(whole: Path, tmp_path: Path, m
     folder = folder_for(tmp_path / "run", SPEC_20)
     train_and_die(folder, after(99), 2)
     assert not (folder / CHECKPOINT).exists(), "then it begins at its beginning"
+    monkeypatch.setattr(runner, "SAVE_FIRST", 0.0)
     monkeypatch.setattr(runner, "SAVE_EVERY", 0.0)
     for steps in 3, 6, 7, 13, 20:
         train_and_die(folder, after(99), steps)
@@ -146,14 +154,14 @@ def test_checkpoints_come_by_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(runner.Clock, "seconds", lambda clock: 7.0 * len(kinds(folder, Progress)))
     monkeypatch.setattr(checkpoint, "save", lambda path, state: times.append(state["seconds"]))
     deque(run(folder), maxlen=0)
-    # Every step takes 7 seconds; 9 steps are the first to make a minute, and the end is always saved.
-    assert times == [63.0, 126.0, 140.0]
+    # Every step takes 7 seconds. The first is saved early, 9 further steps make a minute, the end is always saved.
+    assert times == [7.0, 70.0, 133.0, 140.0]
 
 
 def test_a_stopped_run_goes_on(whole: Path, tmp_path: Path) -> None:
     folder = folder_for(tmp_path / "run", SPEC_20)
     deque(run(folder, after(7, "stop")), maxlen=0)
-    assert kinds(folder, Finished) == [Finished(7, stopped=True)]
+    assert kinds(folder, Finished) == [Finished(7, stopped=True, reason="stopped by hand")]
     assert main(["train", "--resume", str(folder), "--json"]) == 0
     assert same_run(folder, whole)
 
@@ -193,19 +201,18 @@ def test_a_swapped_run_is_one_of_the_other_estimator_with_the_same_weights_and_m
 
 
 def test_a_failed_run_fails_again_in_the_same_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    train_step = Run.step
+    gradient = Run.gradient
 
-    def step(self: Run, x: torch.Tensor, step: int) -> tuple[float, float]:
-        bounds = train_step(self, x, step)
+    def broken(self: Run, x: torch.Tensor, step: int) -> tuple[float, float]:
+        bounds = gradient(self, x, step)
         return (math.nan, math.nan) if step == 12 else bounds
 
-    monkeypatch.setattr(Run, "step", step)
-    monkeypatch.setattr(runner, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(Run, "gradient", broken)
     folder = folder_for(tmp_path / "run", SPEC_20)
     deque(run(folder), maxlen=0)
     first = events(folder)
-    assert [event.step for event in kinds(folder, Failed)] == [13]
-    assert checkpoint.load(folder / CHECKPOINT)["step"] == 12, "the step that failed is not saved"
+    assert [event.step for event in kinds(folder, Failed)] == [12]
+    assert checkpoint.load(folder / CHECKPOINT)["step"] == 12, "the last good state is saved"
     deque(run(folder), maxlen=0)
     assert events(folder) == first
 
@@ -232,7 +239,7 @@ def refusal(folder: Path, capsys: pytest.CaptureFixture[str], *options: str) -> 
 
 def test_what_cannot_be_resumed(half: Path, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "holds no run" in refusal(tmp_path, capsys)
-    assert "has made all its 20 steps" in refusal(whole, capsys)
+    assert "has come to its end: all 20 steps are made" in refusal(whole, capsys)
     for option in ["--steps", "30"], ["--k", "2"], ["--swap", "0:4:iwae:2"], ["--schedule", "burda"]:
         assert "a run goes on as it was begun; give no other settings" in refusal(half, capsys, *option)
     (half / SPEC).write_text(replace(SPEC_20, seed=4).to_json())
@@ -274,3 +281,101 @@ def test_another_format_is_refused(
     assert "its format is 3, this version reads 2" in refusal(half, capsys)
     with pytest.raises(CheckpointError, match="another version"):
         next(run(half))
+
+
+# Ends before the last step.
+
+
+def test_time_is_up_after_so_many_seconds_of_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = folder_for(tmp_path / "run", replace(SPEC_20, seconds=50.0))
+    monkeypatch.setattr(runner.Clock, "seconds", lambda clock: 7.0 * len(kinds(folder, Progress)))
+    deque(run(folder), maxlen=0)
+    # Every step takes 7 seconds; the eighth is the first to end after 50, and is evaluated.
+    assert kinds(folder, Finished) == [Finished(8, reason="50 seconds of training are over")]
+    assert kinds(folder, Snapshot)[-1].step == 8
+    assert checkpoint.load(folder / CHECKPOINT)["step"] == 8
+
+
+@pytest.mark.parametrize("stopped_at", [3, 8])
+def test_time_goes_on_where_it_stood(stopped_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = folder_for(tmp_path / "run", replace(SPEC_20, seconds=50.0))
+    monkeypatch.setattr(runner.Clock, "seconds", lambda clock: 7.0 * len(kinds(folder, Progress)))
+    train_and_die(folder, after(stopped_at, "checkpoint"), stopped_at + 1 if stopped_at < 8 else 8)
+    deque(run(folder), maxlen=0)
+    assert kinds(folder, Finished) == [Finished(8, reason="50 seconds of training are over")]
+    assert [event.step for event in kinds(folder, Progress)] == list(range(1, 9))
+
+
+def evaluation(*means: float) -> NDArray[np.float32]:
+    """Bounds of one evaluation, `[runs, images]`: each run's mean, and the same differences between images."""
+    return np.array([[mean - 10.0, mean, mean + 10.0] for mean in means], np.float32)
+
+
+def test_patience_counts_evaluations_without_any_improvement() -> None:
+    patience, counts = Patience(), []
+    for means in (0, 0), (1, 0), (1, -1), (0.5, 0), (1.5, 0), (1, 0.1), (1.4, 0.1), (1.4, 0.1):
+        patience.look(evaluation(*means))
+        counts.append(patience.count)
+    assert counts == [0, 0, 1, 2, 0, 0, 1, 2]
+
+
+def test_patience_takes_an_improvement_within_its_paired_error_for_none() -> None:
+    # Differences from the best of 3 ± 3: mean 1, standard error sqrt(8 / 2 / 3) = 1.15; of 3, 3, 3: error 0.
+    patience = Patience()
+    patience.look(np.zeros((1, 3), np.float32))
+    patience.look(np.array([[3, -1, 1]], np.float32))
+    assert patience.count == 1
+    patience.look(np.array([[3, 0.5, 1]], np.float32))  # mean 1.5, standard error 0.76
+    assert patience.count == 0
+    patience.renew()
+    again = Patience()
+    again.load_state_dict(patience.state_dict())
+    again.look(np.array([[3, 0.5, 1]], np.float32))
+    assert again.count == 1
+
+
+IMPATIENT = replace(SPEC_20, swaps=(), learning_rate=0.1, patience=4)
+
+
+def test_patience_ends_a_run_that_does_not_learn(tmp_path: Path) -> None:
+    folder = folder_for(tmp_path / "run", replace(IMPATIENT, steps=1000, eval_k=2))
+    train_and_die(folder, after(2, "checkpoint"), 3)
+    deque(run(folder), maxlen=0)
+    assert main(["train", "--resume", str(folder)]) == 2, "it has ended"
+    (end,) = kinds(folder, Finished)
+    assert end.reason == "no bound improved in 4 evaluations"
+    assert end.step == kinds(folder, Snapshot)[-1].step < 1000
+    whole = folder_for(tmp_path / "whole", replace(IMPATIENT, steps=1000, eval_k=2))
+    deque(run(whole), maxlen=0)
+    assert same_run(folder, whole)
+    swaps = (Swap(run=0, step=100, estimator="iwae", k=2),)
+    later = folder_for(tmp_path / "later", replace(IMPATIENT, steps=120, eval_k=2, swaps=swaps))
+    deque(run(later), maxlen=0)
+    assert kinds(later, Finished)[0].step > 100, "not before its last planned swap"
+
+
+# Slow motion.
+
+
+def test_slow_motion_makes_a_step_now_and_then_with_a_closeup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, waits = folder_for(tmp_path / "run", SPEC_20), []
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    commands = {2: ["slow"], 5: ["resume"], 7: ["step"], 8: ["resume"]}
+
+    def receive(wait: float) -> str | None:
+        nonlocal now
+        made = len(kinds(folder, Progress))
+        if commands.get(made) and (wait == 0 or made > 5 or wait < 3):
+            return commands[made].pop(0)
+        waits.append(wait)
+        now += min(wait, 4.0)
+        return None
+
+    deque(run(folder, receive), maxlen=0)
+    assert [event.step for event in kinds(folder, Closeup)] == [3, 4, 5, 8]
+    assert [wait for wait in waits if wait] == [6.0, 2.0, 6.0, 2.0, 6.0]
+    told = [type(record.event) for record in read_log(folder / LOG) if getattr(record.event, "step", 0) == 8]
+    assert told == [Progress, Closeup]
+    seconds = {record.seconds for record in read_log(folder / LOG)}
+    assert seconds == {0.0}, "waiting is not training"

@@ -18,6 +18,31 @@ def test_round_trip() -> None:
     assert ExperimentSpec.from_json(spec.to_json()) == spec
 
 
+def test_limits_of_time_and_patience_survive_json() -> None:
+    spec = ExperimentSpec(seconds=90.5, patience=3)
+    assert ExperimentSpec.from_json(spec.to_json()) == spec
+    assert (ExperimentSpec().seconds, ExperimentSpec().patience) == (None, None)
+
+
+def test_memory_grows_with_the_noise_and_its_refusal_says_what_would_fit() -> None:
+    runs = (RunSpec("vimco", 5000, "sbn_3"),) * 4
+    spec = ExperimentSpec(runs, batch_size=100)
+    noise = 4 * 4 * 5000 * 100 * 600 / 1e6  # runs, bytes, samples, images, binary units
+    assert noise < spec.memory_mb() < noise + 1500
+    with pytest.raises(
+        SpecError, match=r"needs about 6,\d\d\d MB of memory, and 3,000 MB are allowed; reduce k, or batch"
+    ) as e:
+        spec.require_memory(3000)
+    fitting = int(str(e.value).rsplit(" ", 1)[1])
+    replace(spec, batch_size=fitting).require_memory(3000)
+    with pytest.raises(SpecError, match="reduce k, or batch_size"):
+        replace(spec, batch_size=fitting + 1).require_memory(3000)
+    with pytest.raises(SpecError, match="reduce k, or train fewer runs at once"):
+        replace(spec, batch_size=1).require_memory(700)
+    swapped = replace(spec, runs=(RunSpec("vimco", 2, "sbn_3"),), swaps=(Swap(run=0, step=9, estimator="rws", k=5000),))
+    assert swapped.memory_mb() == ExperimentSpec((RunSpec("rws", 5000, "sbn_3"),)).memory_mb()
+
+
 def test_specifications_from_before_schedules_and_swaps_are_still_read() -> None:
     old = {"runs": [{"estimator": "vae", "k": 5, "model": "one_layer"}], "steps": 7}
     assert ExperimentSpec.from_json(json.dumps(old)) == ExperimentSpec((RunSpec("vae", 5),), steps=7)
@@ -28,6 +53,8 @@ def test_specifications_from_before_schedules_and_swaps_are_still_read() -> None
 def test_absurd_numbers_are_refused_by_name(field: str, value: object) -> None:
     if field == "seed" and value == 10**9 + 1:
         value = 2**31
+    if value is None and getattr(ExperimentSpec(), field) is None:
+        value = "None"  # the default: no limit
     with pytest.raises(SpecError, match=rf"^{field} \(.*\) must be a (whole )?number from .* to .*; got"):
         replace(ExperimentSpec(), **{field: value})
 

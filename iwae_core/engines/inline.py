@@ -1,47 +1,53 @@
 """The engine of tests and notebooks: every look at a run makes its next event, in the caller's own process."""
 
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
-from iwae_core.engines.engine import ENGINES, Engine
+from iwae_core.engines.engine import ENGINES, Death, Engine
+from iwae_core.engines.limits import EngineLimits
 from iwae_core.engines.runner import run
-from iwae_core.events import Record
-from iwae_core.history import History
+from iwae_core.events import Failed, Finished, Record
 
 
 @ENGINES.register("inline", label="in this process")
 class InlineEngine(Engine):
-    """Deterministic and single-threaded: nothing happens between two calls, a command is obeyed at the next."""
+    """Deterministic: nothing happens between two calls. A stop is obeyed at once, other commands at the next look."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, limits: EngineLimits | None = None) -> None:
+        super().__init__(folder, limits)
         self._runs: dict[str, tuple[Generator[Record | None, None, None], deque[str]]] = {}
 
-    def history(self, run_id: str) -> History:
-        """Make one event unless paused, then tell everything so far."""
-        if run_id in self._runs:
-            next(self._runs[run_id][0], None)
-        return super().history(run_id)
-
     def close(self) -> None:
-        """Forget every run."""
-        self._runs.clear()
+        """Save and end every run."""
+        for run_id in list(self._runs):
+            self._send(run_id, "leave")
+        for job in self._jobs:
+            self._jobs.remove(job)
 
-    def _admit(self) -> None:
-        """Any number of runs may wait for somebody to look at them."""
-
-    def _start(self, run_id: str) -> None:
-        commands: deque[str] = deque()
-        events = run(self.folder / run_id, lambda wait: commands.popleft() if commands else None)
-        self._runs[run_id] = events, commands
-
-    def _end(self, run_id: str) -> None:
+    def _look(self, run_id: str) -> None:
+        self.tend()
         if run_id in self._runs:
-            self._runs.pop(run_id)[0].close()
+            record = next(self._runs[run_id][0], None)
+            if record and isinstance(record.event, Finished | Failed):
+                self._end(run_id)
+
+    def _start(self, run_id: str, commands: Sequence[str]) -> None:
+        waiting = deque(commands)
+        self._runs[run_id] = run(self.folder / run_id, lambda wait: waiting.popleft() if waiting else None), waiting
+
+    def _send(self, run_id: str, command: str) -> None:
+        if run_id in self._runs:
+            events, waiting = self._runs[run_id]
+            waiting.append(command)
+            if command.startswith(("leave", "stop")):
+                deque(events, maxlen=0)
+                self._end(run_id)
 
     def _alive(self, run_id: str) -> bool:
         return run_id in self._runs
 
-    def _send(self, run_id: str, command: str) -> None:
-        self._runs[run_id][1].append(command)
+    def _end(self, run_id: str) -> Death:
+        if run_id in self._runs:
+            self._runs.pop(run_id)[0].close()
+        return Death("it ended without a word")

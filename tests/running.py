@@ -1,0 +1,121 @@
+"""Small experiments, engines to run them on, and ways to wait for them: what the tests of engines share."""
+
+import atexit
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from iwae_core.engines import ENGINES, Engine, EngineLimits
+from iwae_core.engines.local import LocalEngine, Worker
+from iwae_core.engines.runner import LOG, SPEC, run
+from iwae_core.events import Closeup, Event, Progress, Record, encode
+from iwae_core.log import read_log
+from iwae_core.spec import ExperimentSpec, RunSpec
+
+SHORT = ExperimentSpec(runs=(RunSpec("vae", 2), RunSpec("iwae", 2)), batch_size=4, steps=5, eval_images=2, eval_k=2)
+MIDDLE = replace(SHORT, steps=100, eval_k=500)  # enough steps to act before the end, few evaluations
+LONG = ExperimentSpec(runs=(RunSpec("iwae", 1),), batch_size=1, steps=1_000_000, eval_images=2, eval_k=1)
+LIMITS = EngineLimits(slots=2, tick=0.05)
+MakeEngine = Callable[..., Engine]
+# Workers that tests hand to one another: each takes seconds to get ready.
+IDLE: list[Worker] = []
+
+
+@pytest.fixture(autouse=True)
+def used_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines take over the workers of earlier tests."""
+    monkeypatch.setattr("iwae_core.engines.local.Worker", lambda: IDLE.pop() if IDLE else Worker())
+
+
+def dismiss(engine: Engine) -> None:
+    """Close an engine, but keep its workers for the next test."""
+    if isinstance(engine, LocalEngine):
+        engine._closing.set()
+        engine._supervisor.join()
+        deadline = time.monotonic() + 5
+        for worker in engine._workers.values():
+            worker.write("leave")
+            while worker.alive and not worker.ready and time.monotonic() < deadline:
+                worker.listen(0.0)
+                time.sleep(0.01)
+        ready = [worker for worker in engine._workers.values() if worker.alive and worker.ready]
+        IDLE.extend(ready + [worker for worker in engine._spares if worker.alive])
+        engine._workers = {run_id: worker for run_id, worker in engine._workers.items() if worker not in ready}
+        engine._spares = [worker for worker in engine._spares if worker not in IDLE]
+    engine.close()
+
+
+@atexit.register
+def _close() -> None:
+    for worker in IDLE:
+        worker.close()
+
+
+@pytest.fixture(params=list(ENGINES))
+def make_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeEngine]:
+    """Engines on one folder, with limits by name."""
+    engines: list[Engine] = []
+
+    def make(**settings: float) -> Engine:
+        engines.append(ENGINES[request.param].item(tmp_path, replace(LIMITS, **settings)))  # type: ignore[arg-type]
+        return engines[-1]
+
+    yield make
+    for engine in engines:
+        dismiss(engine)
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Iterator[LocalEngine]:
+    """The engine of worker processes."""
+    engine = LocalEngine(tmp_path / "runs", replace(LIMITS, hang=6.0))
+    yield engine
+    dismiss(engine)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.01)
+
+
+def finish(engine: Engine, *run_ids: str) -> None:
+    """Watch runs until they have ended."""
+
+    def ended() -> bool:
+        for run_id in run_ids:
+            engine.touch(run_id)
+        return not any(engine.state(run_id).active for run_id in run_ids)
+
+    wait_until(ended)
+
+
+def reach(engine: Engine, run_id: str, step: int) -> None:
+    """Watch a run until it has made so many steps."""
+
+    def reached() -> bool:
+        engine.touch(run_id)
+        return engine.history(run_id).step >= step
+
+    wait_until(reached)
+
+
+def trained(folder: Path, spec: ExperimentSpec) -> Path:
+    """A folder with an uninterrupted run."""
+    folder.mkdir()
+    (folder / SPEC).write_text(spec.to_json())
+    deque(run(folder), maxlen=0)
+    return folder
+
+
+def events(folder: Path, without: tuple[type[Event], ...] = ()) -> list[str]:
+    """Every event of a log, to the bit and in order, without its time; closeups, which single steps add, left out."""
+    told = [record.event for record in read_log(folder / LOG)]
+    kept = [event for event in told if not isinstance(event, (Closeup, *without))]
+    untimed = (replace(event, cost=()) if isinstance(event, Progress) else event for event in kept)
+    return [encode(Record(number, 0.0, event)) for number, event in enumerate(untimed)]

@@ -1,0 +1,492 @@
+"""When things go wrong: dead and hung processes, a full disk, too little memory, a crowd, hostile ids."""
+
+import errno
+import os
+import random
+import signal
+import string
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from running import (
+    LIMITS,
+    LONG,
+    MIDDLE,
+    SHORT,
+    MakeEngine,
+    dismiss,
+    events,
+    finish,
+    reach,
+    trained,
+    wait_until,
+)
+from running import local as local
+from running import make_engine as make_engine
+from running import used_workers as used_workers
+
+from iwae_core import checkpoint
+from iwae_core.__main__ import main
+from iwae_core.engines import EngineFullError, EngineLimits, NotOwnerError, State, UnknownRunError
+from iwae_core.engines.inline import InlineEngine
+from iwae_core.engines.local import LocalEngine
+from iwae_core.engines.runner import CHECKPOINT, LOG, SPEC, rewind
+from iwae_core.events import Failed, Finished, Progress
+from iwae_core.log import EventLog, LogError, LogReader
+from iwae_core.spec import ExperimentSpec, RunSpec, Swap
+from iwae_core.train import Run
+
+ROOT = Path(__file__).parents[1]
+linux = pytest.mark.skipif(not Path("/proc").exists(), reason="looks processes up in /proc")
+
+
+def pid(engine: LocalEngine, run_id: str) -> int:
+    return engine._workers[run_id].process.pid
+
+
+def exists(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+# Dead and hung workers.
+
+
+def test_a_run_whose_worker_is_killed_goes_on_by_itself(local: LocalEngine, tmp_path: Path) -> None:
+    spec = replace(MIDDLE, schedule="burda", swaps=(Swap(run=0, step=15, estimator="iwae", k=3),))
+    run_id = local.submit(spec)
+    for _ in range(20):
+        local.send(run_id, "step")
+    local.send(run_id, "checkpoint")
+    wait_until(lambda: (local.folder / run_id / CHECKPOINT).exists())
+    for _ in range(5):
+        local.send(run_id, "step")
+    reach(local, run_id, 25)
+    local.send(run_id, "resume")
+    os.kill(pid(local, run_id), signal.SIGKILL)
+    wait_until(lambda: local.restarts(run_id) == 1)
+    assert local.history(run_id).step >= 20, "it goes on from its checkpoint"
+    finish(local, run_id)
+    assert local.state(run_id) is State.COMPLETED
+    assert events(local.folder / run_id) == events(trained(tmp_path / "whole", spec))
+
+
+def test_a_run_whose_worker_keeps_dying_fails_and_can_be_resumed(local: LocalEngine) -> None:
+    run_id = local.submit(LONG)
+    local.send(run_id, "pause")
+    for deaths, kill in enumerate([signal.SIGKILL, signal.SIGSEGV, signal.SIGSEGV]):
+        wait_until(lambda deaths=deaths: local.restarts(run_id) == deaths and run_id in local._workers)  # type: ignore[misc]
+        assert local.state(run_id) is State.PAUSED, "it stays as it was"
+        os.kill(pid(local, run_id), kill)
+    wait_until(lambda: not local.state(run_id).active)
+    message = "its process crashed (SIGSEGV), 3 times in a row; resume it from its last saved state"
+    assert local.history(run_id).outcome == Failed(0, message)
+    local.recover(run_id)
+    reach(local, run_id, 2)
+
+
+def test_a_run_whose_worker_hangs_goes_on_by_itself(local: LocalEngine) -> None:
+    run_id = local.submit(LONG)
+    reach(local, run_id, 2)
+    stopped = pid(local, run_id)
+    os.kill(stopped, signal.SIGSTOP)
+    wait_until(lambda: local.restarts(run_id) == 1)
+    assert not exists(stopped)
+    reach(local, run_id, 2)
+    assert local.state(run_id) is State.RUNNING
+
+
+# Dead and closing servers.
+
+SERVER = """
+import signal, sys, time
+from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started with it ignored
+from iwae_core.engines import EngineLimits
+from iwae_core.engines.local import LocalEngine
+from iwae_core.spec import ExperimentSpec, RunSpec
+engine = LocalEngine(Path(sys.argv[1]), EngineLimits(slots=1, tick=0.05))
+LONG = ExperimentSpec(runs=(RunSpec("iwae", 1),), batch_size=1, steps=1_000_000, eval_images=2, eval_k=1)
+run_id, queued = engine.submit(LONG, "me"), engine.submit(LONG, "me")
+while engine.history(run_id).step < 2:
+    time.sleep(0.01)
+engine._refill_at = 0
+while not engine._spares:
+    time.sleep(0.01)
+print(run_id, queued, engine._workers[run_id].process.pid, engine._spares[0].process.pid, flush=True)
+time.sleep(600)
+"""
+
+
+@linux
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_server_that_dies_leaves_no_process_and_every_run_behind(how: signal.Signals, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SERVER, str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        assert server.stdout is not None
+        try:
+            run_id, queued, *pids = server.stdout.readline().split()
+            workers = [int(pid) for pid in pids]
+            assert len(workers) == 2
+            assert all(exists(pid) for pid in workers)
+            os.kill(server.pid, how)
+            wait_until(lambda: not any(exists(pid) for pid in workers), seconds=20)
+        finally:
+            server.kill()
+    engine = InlineEngine(tmp_path)
+    assert engine.runs("me") == [queued, run_id]
+    assert engine.state(run_id) is engine.state(queued) is State.INTERRUPTED
+    steps = engine.history(run_id).progress[:, 0]
+    assert len(steps) >= 2
+    assert steps.tolist() == list(range(1, len(steps) + 1)), "the history is complete"
+    assert (engine.folder / run_id / CHECKPOINT).exists() is (how is signal.SIGINT), "who can say goodbye saves first"
+    with pytest.raises(NotOwnerError):
+        engine.recover(run_id)
+    for interrupted in run_id, queued:
+        engine.recover(interrupted, "me")
+    reach(engine, run_id, 4)
+    engine.close()
+
+
+def test_closing_saves_every_run_first(make_engine: MakeEngine) -> None:
+    engine = make_engine()
+    running, paused, waiting = (engine.submit(LONG) for _ in range(3))
+    reach(engine, running, 3)
+    engine.send(paused, "step")
+    reach(engine, paused, 1)
+    engine.close()
+    again = make_engine()
+    for run_id, least in (running, 3), (paused, 1), (waiting, 0):
+        assert again.state(run_id) is State.INTERRUPTED
+        step = again.history(run_id).step
+        assert step >= least
+        if least:
+            assert checkpoint.load(again.folder / run_id / CHECKPOINT)["step"] == step
+    step = again.history(running).step
+    again.recover(running)
+    assert again.history(running).step == step or isinstance(again, InlineEngine), "nothing is lost"
+    reach(again, running, step + 1)
+    steps = again.history(running).progress[:, 0].tolist()
+    assert steps == list(range(1, len(steps) + 1))
+
+
+def test_an_interrupted_run_is_resumed_from_the_command_line(local: LocalEngine, tmp_path: Path) -> None:
+    run_id = local.submit(MIDDLE)
+    folder = local.folder / run_id
+    for _ in range(20):
+        local.send(run_id, "step")
+    reach(local, run_id, 20)
+    with pytest.raises(LogError, match="is being trained by another process"):
+        rewind(folder)
+    local.swap(run_id, 1, "vae", 4)
+    wait_until(lambda: len(local.history(run_id).swaps) == 1)
+    local.close()
+    assert local.state(run_id) is State.INTERRUPTED
+    assert main(["train", "--resume", str(folder), "--json"]) == 0
+    assert local.state(run_id) is State.COMPLETED, "whoever watched it sees how it went on"
+    assert local.history(run_id).progress[:, 0].tolist() == list(range(1, 101))
+    whole = trained(tmp_path / "whole", replace(MIDDLE, swaps=(Swap(run=1, step=20, estimator="vae", k=4),)))
+    assert events(folder)[1:] == events(whole)[1:], "only Started, with the specification, differs"
+    ours, others = (checkpoint.load(path / CHECKPOINT)["runs"] for path in (folder, whole))
+    torch.testing.assert_close(ours, others, rtol=0, atol=0)
+
+
+# Numbers that are none.
+
+
+def test_a_step_that_is_not_finite_is_not_made(make_engine: MakeEngine) -> None:
+    engine = make_engine()
+    runs = RunSpec("vae", 5), RunSpec("dreg", 5, "two_layer")
+    spec = replace(LONG, runs=runs, batch_size=4, learning_rate=0.1)  # 0.1 is too much for two layers
+    run_id = engine.submit(spec)
+    finish(engine, run_id)
+    outcome, history = engine.history(run_id).outcome, engine.history(run_id)
+    assert isinstance(outcome, Failed)
+    assert torch.tensor(history.progress).isfinite().all()
+    assert outcome.step == history.step
+    state = checkpoint.load(engine.folder / run_id / CHECKPOINT)
+    assert state["step"] == outcome.step
+    for of_run in state["runs"]:
+        assert all(value.isfinite().all() for value in of_run["model"].values())
+    engine.recover(run_id)
+    finish(engine, run_id)
+    assert engine.history(run_id).outcome == outcome, "it fails again in the same way"
+
+
+@pytest.mark.parametrize("what", ["gradient", "bound"])
+def test_runs_go_together_or_not_at_all(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gradient = Run.gradient
+
+    def broken(self: Run, x: torch.Tensor, step: int) -> tuple[float, float]:
+        bounds = gradient(self, x, step)
+        if step == 3 and self.spec.estimator == "iwae":
+            if what == "bound":
+                return bounds[0], float("-inf")
+            for parameter in self.model.parameters():
+                parameter.grad = torch.full_like(parameter, torch.inf)
+        return bounds
+
+    monkeypatch.setattr(Run, "gradient", broken)
+    failed = trained(tmp_path / "failed", SHORT)
+    *_, last = LogReader(failed / LOG).new()
+    value = "gradient became inf" if what == "gradient" else "L_2 became -inf"
+    assert last.event == Failed(3, f"run 2 (IWAE, k = 2): its {value} in step 4; try a smaller learning rate")
+    monkeypatch.setattr(Run, "gradient", gradient)
+    three = trained(tmp_path / "three", replace(SHORT, steps=3))
+    ours, others = (checkpoint.load(path / CHECKPOINT)["runs"] for path in (failed, three))
+    torch.testing.assert_close(ours, others, rtol=0, atol=0)
+
+
+# Too little space, too little memory.
+
+
+def no_space(*_: object) -> Any:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_disk_too_full_for_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    append = EventLog.append
+
+    def limited(self: EventLog, event: Any, seconds: float) -> Any:
+        return no_space() if isinstance(event, Progress) and event.step == 3 else append(self, event, seconds)
+
+    monkeypatch.setattr(EventLog, "append", limited)
+    *_, last = LogReader(trained(tmp_path / "run", SHORT) / LOG).new()
+    assert isinstance(last.event, Failed)
+    assert last.event.message.startswith("disk full: the run could not be saved; free some space")
+    monkeypatch.setattr(EventLog, "append", no_space)
+    with pytest.raises(OSError, match="No space left"):
+        trained(tmp_path / "mute", SHORT)
+
+
+def test_a_disk_too_full_for_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", no_space)
+    folder = trained(tmp_path / "run", SHORT)
+    *_, last = LogReader(folder / LOG).new()
+    assert isinstance(last.event, Failed)
+    assert last.event.message.startswith("disk full")
+    assert sorted(path.name for path in folder.iterdir()) == [LOG, SPEC]
+
+
+def test_a_record_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    with EventLog(tmp_path / "log") as log:
+        log.append(Progress(1, (0.0,), (0.0,)), 0.0)
+        size = (tmp_path / "log").stat().st_size
+
+        class Short:
+            """A file on a disk that has room for ten bytes."""
+
+            def __init__(self, file: Any) -> None:
+                self.file, self.room = file, 10
+
+            def write(self, line: bytes) -> int:
+                if not self.room:
+                    no_space()
+                written = self.file.write(line[: self.room])
+                self.room = 0
+                return int(written)
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self.file, name)
+
+        whole, log._file = log._file, Short(log._file)  # type: ignore[assignment]
+        with pytest.raises(OSError, match="No space"):
+            log.append(Progress(2, (0.0,), (0.0,)), 0.0)
+        assert (tmp_path / "log").stat().st_size == size
+        log._file = whole
+        log.append(Finished(1), 0.0)
+    assert [record.number for record in LogReader(tmp_path / "log").new()] == [0, 1]
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a small file system")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_a_disk_that_fills_up_ends_the_run_and_nothing_else(tiny_disk: Path) -> None:
+    engine = LocalEngine(tiny_disk, LIMITS)
+    run_id = engine.submit(LONG)
+    reach(engine, run_id, 2)
+    subprocess.run(["dd", "if=/dev/zero", f"of={tiny_disk / 'ballast'}"], capture_output=True)
+    engine.send(run_id, "checkpoint")
+    finish(engine, run_id)
+    outcome = engine.history(run_id).outcome
+    assert isinstance(outcome, Failed)
+    assert outcome.message.startswith("disk full")
+    assert not list((tiny_disk / run_id).glob("*.partial"))
+    with pytest.raises(OSError, match="No space"):
+        engine.submit(LONG)
+    assert len(list(tiny_disk.iterdir())) == 2, "the ballast and the first run"
+    (tiny_disk / "ballast").unlink()
+    engine.recover(run_id)
+    reach(engine, run_id, 2)
+    dismiss(engine)
+
+
+def test_a_run_beyond_its_memory_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ExperimentSpec, "require_memory", lambda spec, allowed: None)  # as if the estimate were wrong
+    engine = LocalEngine(tmp_path, replace(LIMITS, memory_mb=900))
+    small = engine.submit(LONG)
+    large = engine.submit(ExperimentSpec(runs=(RunSpec("vimco", 5000, "sbn_3"),), batch_size=100))
+    finish(engine, large)
+    outcome = engine.history(large).outcome
+    assert isinstance(outcome, Failed)
+    assert outcome.message.startswith("out of memory: this run needs more than it may have; choose a smaller k")
+    reach(engine, small, engine.history(small).step + 1)
+    assert engine.state(small) is State.RUNNING
+    dismiss(engine)
+
+
+MEMORY = """
+import resource, sys
+from collections import deque
+from iwae_core.spec import ExperimentSpec
+from iwae_core.train import prepare_process, train
+prepare_process()
+deque(train(ExperimentSpec.from_json(sys.argv[1])), maxlen=0)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6)
+"""
+
+
+@linux
+@pytest.mark.parametrize(("k", "batch_size"), [(2, 2), (1000, 100)])
+def test_the_estimate_of_memory_is_about_right(k: int, batch_size: int) -> None:
+    runs = (RunSpec("wake_sleep", k, "sbn_3"),)
+    spec = ExperimentSpec(runs, batch_size=batch_size, steps=1, eval_images=2, eval_k=1)
+    command = [sys.executable, "-c", MEMORY, spec.to_json()]
+    peak = float(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+    assert peak / 1.5 < spec.memory_mb() < peak * 1.5
+
+
+# Crowds.
+
+
+def test_a_crowd_is_served_one_after_the_other(tmp_path: Path) -> None:
+    engine = LocalEngine(tmp_path, replace(LIMITS, queue=150))
+
+    def submit(visitor: int) -> str | None:
+        try:
+            return engine.submit(LONG, f"visitor {visitor % 100}")
+        except EngineFullError:
+            return None
+
+    with ThreadPoolExecutor(20) as crowd:
+        accepted = [run_id for run_id in crowd.map(submit, range(200)) if run_id]
+    assert len(accepted) == len(set(accepted)) == 152, "two train, 150 wait"
+    assert sorted(run_id for visitor in range(100) for run_id in engine.runs(f"visitor {visitor}")) == sorted(accepted)
+    states = [engine.state(run_id) for run_id in accepted]
+    assert (states.count(State.RUNNING), states.count(State.QUEUED)) == (2, 150)
+    places = [engine.position(run_id) for run_id in accepted]
+    assert sorted(place for place in places if place) == list(range(1, 151))
+    assert len(list(engine._all())) <= 3, "and no process for those who wait"
+    dismiss(engine)
+    assert {engine.state(run_id) for run_id in accepted} == {State.INTERRUPTED}
+
+
+def test_a_crowd_gets_what_it_came_for(tmp_path: Path) -> None:
+    engine = InlineEngine(tmp_path, replace(LIMITS, per_visitor=2))
+    spec = ExperimentSpec(runs=(RunSpec("vae", 1),), batch_size=1, steps=1, eval_images=2, eval_k=1)
+    accepted = [engine.submit(spec, f"visitor {number % 10}") for number in range(20)]
+    ended: list[str] = []
+    while len(ended) < 20:
+        running = [run_id for run_id in accepted if engine.state(run_id) is State.RUNNING]
+        assert len(running) <= 2
+        ended += [run_id for run_id in accepted if run_id not in ended and not engine.state(run_id).active]
+    assert {engine.state(run_id) for run_id in accepted} == {State.COMPLETED}
+    assert set(ended[:10]) == set(accepted[:10]), "everybody's first run comes before anybody's second"
+
+
+@linux
+def test_stopping_is_idempotent_and_leaves_no_process(local: LocalEngine) -> None:
+    running, other, queued = (local.submit(LONG) for _ in range(3))
+    reach(local, running, 1)
+    pids = [worker.process.pid for worker in local._all()]
+    for _ in range(2):
+        for run_id in queued, running, other:
+            local.send(run_id, "stop")
+    finish(local, running, other, queued)
+    assert {local.state(run_id) for run_id in (running, other, queued)} == {State.STOPPED}
+    wait_until(lambda: not local._workers)
+    for command in "stop", "pause", "resume", "step", "slow", "checkpoint":
+        local.send(running, command)
+    assert local.state(running) is State.STOPPED
+    pids += [worker.process.pid for worker in local._all()]
+    local.close()
+    assert not any(exists(pid) for pid in pids)
+    local.close()
+
+
+# Hostile ids, and old runs.
+
+
+def test_ten_thousand_hostile_ids_reach_no_file(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / SPEC).write_text(LONG.to_json())
+    engine = InlineEngine(tmp_path / "runs")
+    known = engine.submit(LONG)
+    (engine.folder / ("0" * 32)).symlink_to(tmp_path / "outside")
+    before = sorted(tmp_path.rglob("*"))
+    chance = random.Random(0)
+    fixed = ["../outside", str(tmp_path / "outside"), "%2e%2e%2foutside", "0" * 32, known + "/..", known + "\n", "\0"]
+    alphabets = "0123456789abcdef", string.printable, "./\\%0\0\u202e", "\ud800\U0001f600é"
+    for number in range(10_000):
+        name = (
+            fixed[number]
+            if number < len(fixed)
+            else "".join(
+                chance.choices(
+                    alphabets[number % 4], k=chance.choice([0, 1, 31, 32, 33, 60_000 if number % 500 == 0 else 5])
+                )
+            )
+        )
+        for call in engine.state, engine.touch:
+            with pytest.raises(UnknownRunError, match="there is no run"):
+                call(name)
+    for calls in (engine.history, engine.spec, lambda name: engine.owns(name, ""), engine.recover):
+        for name in fixed:
+            with pytest.raises(UnknownRunError, match="there is no run"):
+                calls(name)
+    assert sorted(tmp_path.rglob("*")) == before
+    engine.close()
+
+
+def test_old_runs_make_room(tmp_path: Path) -> None:
+    spec = ExperimentSpec(runs=(RunSpec("vae", 1),), batch_size=1, steps=1, eval_images=2, eval_k=1)
+    first = InlineEngine(tmp_path)
+    oldest, old, looked_at, interrupted, new = (first.submit(spec) for _ in range(5))
+    finish(first, oldest, old, looked_at, new)
+    first.close()
+    now = time.time()
+    for run_id, age in (oldest, 9e4), (old, 8e4), (looked_at, 9.5e4), (interrupted, 7e4), (new, 60.0):
+        for path in (*(tmp_path / run_id).iterdir(), tmp_path / run_id):
+            os.utime(path, (now - age, now - age))
+    size = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) / 1e6
+    engine = InlineEngine(tmp_path, EngineLimits(quota_mb=size * 0.7))
+    engine.touch(looked_at)
+    engine.recover(interrupted)
+    engine.state(new)
+    for run_id in oldest, old:
+        with pytest.raises(UnknownRunError):
+            engine.state(run_id)
+        assert not (tmp_path / run_id).exists()
+    assert set(engine.runs("")) == {looked_at, interrupted, new}
+    strict = InlineEngine(tmp_path, EngineLimits(quota_mb=0.0))
+    strict.tend()
+    assert set(strict.runs("")) == {looked_at, interrupted, new}, "used in the last hour"
+    engine.close()
