@@ -10,12 +10,13 @@ from torch import Tensor
 from iwae_core.annealing import Bracket, Path, bidirectional, inverse_temperatures
 from iwae_core.bounds import LogWeights, elbo
 from iwae_core.curves import nested_curve
-from iwae_core.models import Model
+from iwae_core.models import Model, Noise
 from iwae_core.randomness import generator
 
 # A block of samples this large keeps the matrices efficient and in the cache; more would only take memory.
 ROWS = 1000
 IMAGES = 50
+SHOWN = 50  # samples of an image that are kept one by one
 ACTIVE = 0.01  # the variance above which a unit counts as active
 
 
@@ -24,10 +25,15 @@ class Curves(NamedTuple):
 
     The k-sample minibatch ELBO is averaged over all blocks of k among the same samples. An average of averages is the
     average of all, so its value is the same at every k and it has no k axis.
+
+    `variance` is that of a single k-sample estimate of either kind, see `estimator_variance`; `first` are the first
+    log-weights, at most `SHOWN`.
     """
 
     iwae: Float[Tensor, "points images"]
     elbo: Float[Tensor, " images"]
+    variance: Float[Tensor, "2 points images"]
+    first: Float[Tensor, "shown images"]
 
 
 @torch.no_grad()
@@ -39,12 +45,17 @@ def log_weights(model: Model, x: Float[Tensor, "images pixels"], samples: int, s
     """
     result = torch.empty(samples, len(x), dtype=torch.float64)
     for image in range(len(x)):
-        noise = model.noise(samples, 1, generator(seed, "evaluation", first + image))
+        noise = evaluation_noise(model, samples, seed, first + image)
         for start in range(0, samples, ROWS):
             block = tuple(layer[start : start + ROWS] for layer in noise)
             draws = model.draw(x[image : image + 1], block)
             result[start : start + ROWS, image] = draws.log_weights[:, 0]
     return result
+
+
+def evaluation_noise(model: Model, samples: int, seed: int, image: int) -> Noise:
+    """The noise of one held-out image by its position, whatever the model and whatever else is evaluated."""
+    return model.noise(samples, 1, generator(seed, "evaluation", image))
 
 
 def bound_curves(
@@ -61,9 +72,30 @@ def bound_curves(
     parts = []
     for start in range(0, len(x), IMAGES):
         weights = log_weights(model, x[start : start + IMAGES], max(ks), seed, start)
-        parts.append(Curves(nested_curve(weights, ks), elbo(weights)))
+        variance = estimator_variance(weights, ks)
+        parts.append(Curves(nested_curve(weights, ks), elbo(weights), variance, weights[:SHOWN].clone()))
         report(min(start + IMAGES, len(x)))
-    return Curves(torch.cat([part.iwae for part in parts], 1), torch.cat([part.elbo for part in parts]))
+    return Curves(*(torch.cat(part, -1) for part in zip(*parts, strict=True)))
+
+
+def estimator_variance(log_weights: LogWeights, ks: Sequence[int]) -> Float[Tensor, "2 points batch"]:
+    """The variance over fresh samples of one k-sample estimate of a fixed image, in squared nats, for each k of `ks`.
+
+    First that of the minibatch ELBO, var(log w) / k; then that of the L_k estimate, from the disjoint blocks of k among
+    the samples. NaN where there are fewer than two blocks, or samples.
+    """
+    of_one, cells, rows = _variance(log_weights), {1: log_weights}, []
+    for k in ks:
+        # Blocks are made of the largest blocks so far that fit into them, so all sizes together cost little.
+        size = max(divisor for divisor in cells if k % divisor == 0)
+        whole = cells[size][: len(log_weights) // k * (k // size)]
+        cells[k] = torch.logsumexp(whole.unflatten(0, (-1, k // size)), 1)
+        rows.append(torch.stack([of_one / k, _variance(cells[k])]))
+    return torch.stack(rows, 1)
+
+
+def _variance(values: Tensor) -> Tensor:
+    return values.var(0) if len(values) > 1 else torch.full_like(values[0], torch.nan)
 
 
 @torch.no_grad()

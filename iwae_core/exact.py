@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from iwae_core.laplace import Nodes, Points, log_transform
+from iwae_core.laplace import Nodes, Points, log_transform, square_transform
 
 Scalar = Float64[Tensor, ""]
 EULER = 0.5772156649015329  # minus the mean of the log of an Exp(1) variable
@@ -127,6 +127,27 @@ def expansion(law: Law, k: int) -> Float64[Tensor, "3"]:
     m2, m3, m4 = (law.log_prob.exp() @ relative**j for j in (2, 3, 4))
     cubic = (m4 - 3 * m2**2) / 4 - 2 * m2 * m3 + 5 * m2**3 / 2
     return torch.stack([-m2 / 2 / k, (m3 / 3 - 3 * m2**2 / 4) / k**2, -cubic / k**3])
+
+
+def inverse_sample_size(law: Law, ks: Sequence[int]) -> Points:
+    """E sum_i w~_i^2 = E 1/ESS for each k, from 1/k (equal weights) to 1; not differentiable.
+
+        E sum_i w~_i^2 = k int_0^inf t E[w^2 e^{-t w}] M(t)^{k-1} dt,
+
+    since 1/s^2 = int_0^inf t e^{-t s} dt.
+
+    Raises:
+        ValueError: a k below 1, or a log-weight of -inf: then all k samples may be impossible.
+    """
+    if min(ks, default=0) < 1 or _may_be_impossible(law):
+        least = float(law.log_weights.min())
+        raise ValueError(f"needs k >= 1 and log-weights above -inf; got k = {list(ks)} and a least one of {least}")
+    log_weights, log_prob, _ = _centred(law)
+    u = _grid(log_weights, log_prob, ks)
+    square, log_others = square_transform(u, log_weights, log_prob), log_transform(u, log_weights, log_prob)
+    k = torch.tensor(ks, dtype=torch.float64)[:, None]
+    shares = (STEP * k * square * torch.exp((k - 1) * log_others)).sum(1)
+    return torch.where(k[:, 0] == 1, 1.0, shares)
 
 
 def resampled_log_prob(law: Law, k: int) -> Nodes:

@@ -25,6 +25,13 @@ def log_transform(u: Points, log_weights: Nodes, log_prob: Nodes) -> Points:
     return torch.log1p(-complement.clamp(max=1 - 1e-16))
 
 
+@torch.no_grad()
+def square_transform(u: Points, log_weights: Nodes, log_prob: Nodes) -> Points:
+    """E x^2 e^{-x} with x = w e^u, for ascending u and log-weights and E w = 1; not differentiable."""
+    prob = log_prob.exp()
+    return torch.cat([(x.square() * torch.exp(-x)) @ prob[a:b] for a, b, x in _blocks(u, log_weights)])
+
+
 class _OneMinusTransform(torch.autograd.Function):
     """1 - M(e^u) = sum_j prob_j (1 - e^{-x_j}), x_j = e^{u + log w_j}. The backward pass computes the x_j anew."""
 

@@ -46,6 +46,13 @@ def test_the_largest_sizes_alone(smallest: int) -> None:
     torch.testing.assert_close(bound_curve(log_weights, smallest), whole[smallest - 1 :], atol=1e-12, rtol=0)
 
 
+def test_the_curve_of_a_datum_does_not_depend_on_the_others() -> None:
+    # 40 data of 50 sizes pass in several blocks, each with a range of integration of its own.
+    log_weights = normal_weights(50, 40, 5.0) * torch.linspace(0.1, 10.0, 40)
+    alone = torch.cat([bound_curve(column) for column in log_weights.split(1, 1)], 1)
+    torch.testing.assert_close(bound_curve(log_weights), alone, atol=1e-11, rtol=0)
+
+
 @pytest.mark.parametrize("smallest", [0, 9])
 def test_sizes_out_of_range_are_refused(smallest: int) -> None:
     with pytest.raises(ValueError, match=f"smallest size must be from 1 to k = 8; got {smallest}"):

@@ -12,7 +12,7 @@ from iwae_core.exact import exact_bound, exact_curve, log_evidence
 from iwae_core.laws import gaussian_mismatch_law, model_law
 from iwae_core.models import MODELS, Model
 from iwae_core.models.burda import gaussian_mlp
-from iwae_core.models.conditional import bernoulli_log_likelihood
+from iwae_core.models.likelihood import bernoulli_log_likelihood
 from iwae_core.models.sigmoid_belief import sigmoid_belief
 from iwae_core.models.toys import TOYS, Toy, bimodal, enumerable, gaussian_mismatch, line, linear_gaussian, rainforth
 

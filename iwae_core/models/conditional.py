@@ -2,16 +2,17 @@
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
-from torch.nn.functional import softplus
+
+from iwae_core.models.likelihood import LogDensity, bernoulli_log_likelihood, bernoulli_network_log_likelihood
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
-LogDensity = Float[Tensor, "k batch"]
+Derivative = Literal["total", "path", "score"]
+Output = tuple[Tensor, ...] | None
 
 
 class Conditional(nn.Module, ABC):
@@ -22,10 +23,16 @@ class Conditional(nn.Module, ABC):
 
     reparameterized: ClassVar[bool]
     units: int
+    network: nn.Module
 
     @abstractmethod
     def forward(self, value: Float[Tensor, "*k batch units"], given: Tensor | None) -> LogDensity:
         """log p(value | given), differentiable in the parameters, and in both arguments if continuous."""
+
+    def output(self, given: Tensor | None) -> tuple[Tensor, ...]:
+        """What the network makes of `given`."""
+        found = self.network(given)
+        return found if isinstance(found, tuple) else (found,)
 
     @abstractmethod
     def noise(self, k: int, batch: int, randomness: torch.Generator) -> Float[Tensor, "k batch units"]:
@@ -33,12 +40,16 @@ class Conditional(nn.Module, ABC):
 
     @abstractmethod
     def sample(
-        self, given: Tensor | None, noise: Float[Tensor, "k batch units"], detach: bool = False
+        self,
+        given: Tensor | None,
+        noise: Float[Tensor, "k batch units"],
+        derivative: Derivative = "total",
+        output: Output = None,
     ) -> tuple[Float[Tensor, "k batch units"], LogDensity]:
-        """A value made from noise, and its log-density.
+        """A value made from noise, and its log-density, with one of three derivatives.
 
-        The density's derivative is the total one, through the value and through the parameters; with `detach` the value
-        is a constant and the derivative is the score.
+        "total" goes through the value and through the parameters, "path" through the value and `given` but not through
+        the parameters, and with "score" the value is a constant. `output` is `output(given)`, if that is known already.
         """
 
     @abstractmethod
@@ -68,13 +79,21 @@ class Gaussian(Conditional):
         """Standard normal."""
         return torch.randn(k, batch, self.units, generator=randomness)
 
-    def sample(self, given: Tensor | None, noise: Tensor, detach: bool = False) -> tuple[Tensor, Tensor]:
+    def sample(
+        self, given: Tensor | None, noise: Tensor, derivative: Derivative = "total", output: Output = None
+    ) -> tuple[Tensor, Tensor]:
         """mu + sigma noise (Kingma & Welling 2014), its density in terms of the noise: exact, and the cheapest."""
-        mean, log_scale = self.network(given)
-        value = mean + log_scale.exp() * noise
-        if not detach:
+        mean, log_scale = self.output(given) if output is None else output
+        value = torch.addcmul(mean, log_scale.exp(), noise)
+        if derivative == "total":
             return value, self._log_density(noise, log_scale)
-        value = value.detach()
+        if derivative == "score":
+            value = value.detach()
+        elif given is not None and given.requires_grad:
+            # The parameters are held fixed, not the mean and scale they give: those depend on h below, too.
+            mean, log_scale = _held_fixed(self.network, given)
+        else:
+            mean, log_scale = mean.detach(), log_scale.detach()
         return value, self._log_density((value - mean) * torch.exp(-log_scale), log_scale)
 
     def mean(self, given: Tensor | None) -> Tensor:
@@ -103,7 +122,9 @@ class StandardNormal(Conditional):
         """Standard normal: the value itself."""
         return torch.randn(k, batch, self.units, generator=randomness)
 
-    def sample(self, given: Tensor | None, noise: Tensor, detach: bool = False) -> tuple[Tensor, Tensor]:
+    def sample(
+        self, given: Tensor | None, noise: Tensor, derivative: Derivative = "total", output: Output = None
+    ) -> tuple[Tensor, Tensor]:
         """The noise."""
         return noise, self(noise)
 
@@ -124,15 +145,20 @@ class Bernoulli(Conditional):
 
     def forward(self, value: Tensor, given: Tensor | None) -> Tensor:
         """log Bernoulli(value; sigmoid(logits)); constant in `value`."""
+        layers = _linear_layers(self.network)
+        if layers and given is not None and given.ndim == 3:
+            return bernoulli_network_log_likelihood(value, given, layers)
         return bernoulli_log_likelihood(value, self.network(given))
 
     def noise(self, k: int, batch: int, randomness: torch.Generator) -> Tensor:
         """Uniform on [0, 1)."""
         return torch.rand(k, batch, self.units, generator=randomness)
 
-    def sample(self, given: Tensor | None, noise: Tensor, detach: bool = False) -> tuple[Tensor, Tensor]:
-        """1 where the noise is below the probability. The value carries no derivative with or without `detach`."""
-        logits = self.network(given)
+    def sample(
+        self, given: Tensor | None, noise: Tensor, derivative: Derivative = "total", output: Output = None
+    ) -> tuple[Tensor, Tensor]:
+        """1 where the noise is below the probability. The value carries no derivative: it is the score at any rate."""
+        (logits,) = self.output(given) if output is None else output
         value = (noise < torch.sigmoid(logits)).to(logits.dtype)
         return value, bernoulli_log_likelihood(value, logits)
 
@@ -141,24 +167,15 @@ class Bernoulli(Conditional):
         return torch.sigmoid(self.network(given))
 
 
-def bernoulli_log_likelihood(x: Float[Tensor, "*k batch units"], logits: Float[Tensor, "... units"]) -> LogDensity:
-    """sum over units of x l - log(1 + e^l), from logits l, which cannot underflow. Constant in x."""
-    if logits.dim() < x.dim():
-        logits = logits.expand(x.shape)
-    value: Tensor = _BernoulliLogLikelihood.apply(x, logits)  # type: ignore[no-untyped-call]
-    return value
+def _linear_layers(network: nn.Module) -> list[nn.Linear]:
+    """The linear layers of a network made of them and tanh between; none if it is another."""
+    parts = list(network) if isinstance(network, nn.Sequential) else [network]
+    linear, between = parts[::2], parts[1::2]
+    fits = all(isinstance(part, nn.Linear) for part in linear) and all(isinstance(part, nn.Tanh) for part in between)
+    return [part for part in linear if isinstance(part, nn.Linear)] if fits and len(parts) % 2 else []
 
 
-class _BernoulliLogLikelihood(torch.autograd.Function):
-    """Written out because autograd would pass over the logits three times more; not differentiable in x."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, logits: Tensor) -> Tensor:
-        ctx.save_for_backward(x, logits)
-        return torch.einsum("...d,...d->...", x, logits) - softplus(logits).sum(-1)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
-        x, logits = ctx.saved_tensors
-        return None, torch.sub(x, torch.sigmoid(logits)).mul_(gradient.unsqueeze(-1))
+def _held_fixed(network: nn.Module, given: Tensor) -> Any:
+    """What the network makes of `given`, its parameters constants."""
+    fixed = {name: parameter.detach() for name, parameter in network.named_parameters()}
+    return torch.func.functional_call(network, fixed, (given,))

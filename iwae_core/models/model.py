@@ -1,6 +1,6 @@
 """A latent-variable model: a generative chain p(x, h), a recognition chain q(h | x), draws along any gradient path."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from operator import add
@@ -11,11 +11,22 @@ from torch import Tensor, nn
 
 from iwae_core.bounds import LogWeights, PerDatum, normalized_weights
 from iwae_core.draws import Draws, Path
-from iwae_core.models.conditional import Conditional, Gaussian, LogDensity, StandardNormal
+from iwae_core.models.conditional import Conditional, Derivative, Gaussian, StandardNormal
+from iwae_core.models.likelihood import LogDensity
 from iwae_core.registry import Registry
 
 Layers = tuple[Float[Tensor, "k batch _"], ...]
 Noise = Layers
+Encoded = tuple[Tensor, ...]
+
+# How log q depends on phi on the paths whose draws come from `Recognition.sample`.
+DERIVATIVES: Mapping[Path, Derivative] = {
+    "reparameterized": "total",
+    "analytic_kl": "total",
+    "stopped_q": "path",
+    "score": "score",
+    "sleep": "score",
+}
 
 
 class Recognition(nn.Module):
@@ -30,11 +41,14 @@ class Recognition(nn.Module):
         """log q(h | x), differentiable in phi and, if continuous, in every h."""
         return _total(layer(*pair) for layer, *pair in zip(self.layers, h, (x, *h[:-1]), strict=True))
 
-    def sample(self, x: Tensor, noise: Noise, detach: bool = False) -> tuple[Layers, LogDensity]:
-        """h made from noise, and log q(h | x); see `Conditional.sample`."""
-        h, log_q, given = [], [], x
+    def sample(
+        self, x: Tensor, noise: Noise, derivative: Derivative = "total", encoded: Encoded | None = None
+    ) -> tuple[Layers, LogDensity]:
+        """h made from noise, and log q(h | x); see `Conditional.sample`. `encoded` is `encode(x)`, if known already."""
+        h: list[Tensor] = []
+        log_q, given = [], x
         for layer, layer_noise in zip(self.layers, noise, strict=True):
-            given, log_density = layer.sample(given, layer_noise, detach)
+            given, log_density = layer.sample(given, layer_noise, derivative, None if h else encoded)
             h.append(given)
             log_q.append(log_density)
         return tuple(h), _total(log_q)
@@ -101,12 +115,22 @@ class Model(nn.Module):
         """The parameter-free randomness of `draw`, one `[k, batch, units]` tensor for each stochastic layer."""
         return tuple(layer.noise(k, batch, randomness).to(_dtype(self)) for layer in self.recognition.layers)
 
+    def encode(self, x: Tensor) -> Encoded:
+        """What the first layer of q makes of x, `[batch, units]` each: all of log w that needs no sample."""
+        return tuple(part.expand(len(x), -1) for part in self.recognition.layers[0].output(x))
+
     def draw(
-        self, x: Tensor, noise: Noise, path: Path | None = None, randomness: torch.Generator | None = None
+        self,
+        x: Tensor,
+        noise: Noise,
+        path: Path | None = None,
+        randomness: torch.Generator | None = None,
+        encoded: Encoded | None = None,
     ) -> Draws:
         """k samples of h ~ q(h | x) for each datum, a function of x, noise and the parameters, for one gradient path.
 
-        Without a path the cheapest. Paths "one_sample" and "sleep" draw once more, from `randomness`.
+        Without a path the cheapest. Paths "one_sample" and "sleep" draw once more, from `randomness`. `encoded` is
+        `encode(x)`, if that is known already; derivatives then go to it.
         """
         path = path or self.paths[0]
         if path not in self.paths:
@@ -114,27 +138,25 @@ class Model(nn.Module):
         if path in ("one_sample", "sleep") and randomness is None:
             raise ValueError(f"path {path!r} draws once more and needs a generator as `randomness`")
         if path == "one_sample":
-            return self.keep_one(x, noise, torch.rand(len(x), generator=randomness))
-        h, log_q = self.recognition.sample(x, noise, detach=path in ("score", "sleep"))
-        if path == "stopped_q":
-            log_q = self._log_q_with_phi_fixed(x, h)
+            return self.keep_one(x, noise, torch.rand(len(x), generator=randomness), encoded)
+        h, log_q = self.recognition.sample(x, noise, DERIVATIVES[path], encoded)
         draws = Draws(path, h, self.generative(x, h), log_q)
         if path == "analytic_kl":
-            return replace(draws, kl_error=log_q - self.generative.layers[0](*h, None) - self.kl(x))
+            return replace(draws, kl_error=log_q - self.generative.layers[0](*h, None) - self.kl(x, encoded))
         if path == "sleep" and randomness is not None:
             return replace(draws, dream_log_q=self.dream(len(log_q), len(x), randomness))
         return draws
 
-    def keep_one(self, x: Tensor, noise: Noise, uniform: PerDatum) -> Draws:
+    def keep_one(self, x: Tensor, noise: Noise, uniform: PerDatum, encoded: Encoded | None = None) -> Draws:
         """k weights without derivatives, then one sample drawn by normalised weight and made again with derivatives.
 
         k forward passes and one backward pass instead of k. Source: Burda et al. 2016, end of section 3.1.
         """
         with torch.no_grad():
-            draws = self.draw(x, noise)
+            draws = self.draw(x, noise, encoded=encoded)
             chosen = (normalized_weights(draws.log_weights).cumsum(0) < uniform).sum(0).clamp(max=len(noise[0]) - 1)
         kept = tuple(layer.gather(0, chosen[None, :, None].expand(1, -1, layer.shape[-1])) for layer in noise)
-        return replace(draws, path="one_sample", kept=self.draw(x, kept).log_weights[0])
+        return replace(draws, path="one_sample", kept=self.draw(x, kept, encoded=encoded).log_weights[0])
 
     def dream(self, k: int, batch: int, randomness: torch.Generator) -> LogWeights:
         """log q(h' | x') of dreams (x', h') ~ p(x, h), which are constants: the sleep phase (Hinton et al. 1995)."""
@@ -143,7 +165,7 @@ class Model(nn.Module):
         log_q: Tensor = self.recognition(x, h)
         return log_q
 
-    def kl(self, x: Tensor) -> PerDatum:
+    def kl(self, x: Tensor, encoded: Encoded | None = None) -> PerDatum:
         """KL(q(h | x) || N(0, I)) in closed form, for one Gaussian layer under a standard normal prior.
 
         Raises:
@@ -154,9 +176,9 @@ class Model(nn.Module):
             raise ValueError(
                 "KL(q || prior) is known in closed form for one Gaussian layer and a standard normal prior"
             )
-        mean, log_scale = q.network(x)
+        mean, log_scale = self.encode(x) if encoded is None else encoded
         kl: Tensor = (0.5 * (mean.square() + torch.exp(2 * log_scale) - 1) - log_scale).sum(-1)
-        return kl.expand(len(x))
+        return kl
 
     def sample_prior(self, images: int, randomness: torch.Generator) -> Float[Tensor, "images pixels"]:
         """The mean of x given h ~ p(h)."""
@@ -169,12 +191,6 @@ class Model(nn.Module):
         """The mean of x given one h ~ q(h | x)."""
         h, _ = self.recognition.sample(x, self.noise(1, len(x), randomness))
         return self.generative.mean(h)[0]
-
-    def _log_q_with_phi_fixed(self, x: Tensor, h: Layers) -> LogDensity:
-        # The parameters are held fixed, not the mean and scale they give: with several layers those depend on h too.
-        fixed = {name: parameter.detach() for name, parameter in self.recognition.named_parameters()}
-        log_q: Tensor = torch.func.functional_call(self.recognition, fixed, (x, h))
-        return log_q
 
     def _standard_normal_pair(self) -> Gaussian | None:
         """q if it is one Gaussian layer and its prior standard normal."""
