@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from iwae_core import words
 from iwae_core.events import Progress, Record, Snapshot, Started
 from iwae_core.figures import View, bounds_against_k, digit_sheet, read_at, training_curves
 from iwae_core.history import History
 from iwae_core.spec import ExperimentSpec
-from ui import words
 
 SPEC = ExperimentSpec(eval_images=60, eval_k=100, steps=1000)
 POINTS = len(SPEC.eval_ks)
@@ -60,13 +60,13 @@ def test_a_zoom_belongs_to_its_experiment() -> None:
 
 def test_figures_without_data_are_empty_not_errors() -> None:
     assert not bounds_against_k(History(), View()).data
-    assert not training_curves(History()).data
-    assert read_at(History(), 1) is None
+    assert not training_curves(History(), View()).data
+    assert read_at(History(), View(1)) is None
 
 
 @pytest.mark.parametrize("steps", [1, 7, 400, 401, 5000])
 def test_training_curves_are_averages_that_keep_the_newest_step(steps: int) -> None:
-    figure = training_curves(history(steps=steps))
+    figure = training_curves(history(steps=steps), View())
     assert len(figure.data) == 4
     width = -(-steps // 400)
     for trace in figure.data:
@@ -78,7 +78,7 @@ def test_training_curves_are_averages_that_keep_the_newest_step(steps: int) -> N
 
 def test_reading_pairs_the_runs() -> None:
     run = history(lead=1.0, elbo_lead=-3.0)
-    reading = read_at(run, 100)
+    reading = read_at(run, View(100))
     assert reading is not None
     difference = (run.snapshots[0].iwae[1, -1] - run.snapshots[0].iwae[0, -1]).astype(float)
     assert reading.iwae_lead.mean == pytest.approx(difference.mean())
@@ -96,17 +96,17 @@ def test_reading_pairs_the_runs() -> None:
     ],
 )
 def test_findings_claim_what_three_standard_errors_show(lead: float, elbo_lead: float, fit: str, own: str) -> None:
-    reading = read_at(history(lead, elbo_lead), 100)
+    reading = read_at(history(lead, elbo_lead), View(100))
     assert reading is not None
     formulas, models, elbos = words.findings(reading)
     assert "4.0 nats for the VAE model" in formulas
     assert fit in models
     assert own in elbos
-    assert (words.WORSE_ELBO in elbos) == (elbo_lead < 0)
+    assert (words.say(words.WORSE_ELBO, "statistics") in elbos) == (elbo_lead < 0)
 
 
 def test_at_one_sample_the_formulas_are_the_same_number() -> None:
-    reading = read_at(history(), 1)
+    reading = read_at(history(), View(1))
     assert reading is not None
     assert "the same number" in words.findings(reading)[0]
     table = words.readout(reading)
@@ -115,7 +115,7 @@ def test_at_one_sample_the_formulas_are_the_same_number() -> None:
 
 
 def test_one_run_alone_is_not_compared() -> None:
-    reading = read_at(history(runs=1), 10)
+    reading = read_at(history(runs=1), View(10))
     assert reading is not None
     assert len(words.findings(reading)) == 1
     assert len(words.readout(reading).splitlines()) == 3
