@@ -1,0 +1,108 @@
+"""Rounds of measurement, one contestant at a time, refused unless all of them compute the same."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from benchmarks.agreement import agree
+from benchmarks.comparisons import Comparison
+from benchmarks.contestants.contestant import LAYERS
+from benchmarks.contestants.core import linear_maps
+from benchmarks.process import Worker
+from iwae_core.datasets import DATASETS
+from iwae_core.spec import ExperimentSpec, RunSpec
+from iwae_core.train import Run
+
+START_IMAGES = 2000
+
+
+class Effort(NamedTuple):
+    """How long to measure."""
+
+    rounds: int
+    seconds: float  # of one contestant in one round
+    start_steps: int  # of training before anything is measured: weights at rest are not what training meets
+
+
+FULL, QUICK = Effort(9, 0.5, 300), Effort(2, 0.01, 5)
+
+
+def measure(
+    comparisons: Sequence[Comparison],
+    cores: Sequence[int],
+    peers: str,
+    effort: Effort,
+    report: Callable[[str], None] = lambda line: None,
+) -> list[dict[str, Any]]:
+    """Every comparison on these cores: seconds a step in each round of each entry, and why an entry was not run.
+
+    On one core the seconds are the processor's, which other programs on the machine lengthen least; on several, those
+    of the clock. `peers` is the Python that has the other libraries.
+
+    Raises:
+        BenchError: contestants disagree about the bound, or one has died.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        start = Path(folder) / "start.npz"
+        write_start(start, effort.start_steps)
+        results = []
+        for number, comparison in enumerate(comparisons, 1):
+            report(f"{number}/{len(comparisons)} {comparison.name} on {len(cores)} cores")
+            results.append(_compare(comparison, cores, peers, effort, start))
+        return results
+
+
+def write_start(path: Path, steps: int) -> None:
+    """What all contestants share: weights after some training steps, and images, binarised once."""
+    data = DATASETS["mnist"].item()
+    spec = RunSpec("iwae", 5)
+    run = Run(spec, ExperimentSpec((spec,)), data.train_mean)
+    for step in range(steps):
+        run.step(data.minibatch(0, step, 100), step)
+    arrays = {"x": data.minibatch(1, 0, START_IMAGES).numpy()}
+    for name, layer in zip(LAYERS, linear_maps(run.model), strict=True):
+        arrays |= {f"{name}.{part}": value.detach().numpy() for part, value in layer.named_parameters()}
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+
+
+def _compare(comparison: Comparison, cores: Sequence[int], peers: str, effort: Effort, start: Path) -> dict[str, Any]:
+    with ExitStack() as stack:
+        workers = [stack.enter_context(Worker(entry, cores, peers, start)) for entry in comparison.entries]
+        checks = [worker.answer() for worker in workers]
+        agree(comparison.entries, checks)
+        running = [worker for worker, check in zip(workers, checks, strict=True) if "not_run" not in check]
+        clock = "processor" if len(cores) == 1 else "wall"
+        counts = {worker: max(1, round(effort.seconds / worker.steps(2, clock))) for worker in running}
+        seconds: dict[Worker, list[float]] = {worker: [] for worker in workers}
+        for turn in range(effort.rounds):
+            for worker in running[turn % len(running) :] + running[: turn % len(running)]:
+                seconds[worker].append(worker.steps(counts[worker], clock))
+    entries = [
+        worker.entry.facts() | check | {"seconds": seconds[worker]}
+        for worker, check in zip(workers, checks, strict=True)
+    ]
+    return {"comparison": comparison.name, "cores": len(cores), "entries": entries}
+
+
+def machine() -> dict[str, Any]:
+    """Where this was measured."""
+    names = [line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")]
+    processor = names[0] if names else "unknown processor"
+    return {
+        "processor": processor,
+        "cores": os.cpu_count(),
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+    }
+
+
+def _cpuinfo() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []

@@ -1,0 +1,80 @@
+"""The results as Markdown, for the terminal and for README."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.comparisons import PEERS
+
+BEGIN, END = "<!-- speed: written by python -m iwae_core bench --write -->\n", "<!-- end of speed -->\n"
+COLUMNS = {"plain_torch": "plain torch", **PEERS}
+LIMITS = {"matmul": "matrix products", "matmul_bfloat16": "the same in bfloat16"}
+OTHERS = (
+    ("one_sample", "core_one_sample", "core", "one-sample estimator: a step against one of the full gradient"),
+    ("linearity", "core", "core", "ten times k: a step against one with the smaller k"),
+    ("evaluation", "core_evaluation", "matmul_forward", "evaluation: against its matrix products alone"),
+    ("evaluation", "core_evaluation", "core_last_k", "evaluation: all values of k against the largest alone"),
+)
+
+
+def markdown(measured: dict[str, Any]) -> str:
+    """Everything that was measured, with where."""
+    place = measured["machine"]
+    blocks = [f"Measured on {place['cores']} cores of {place['processor']}, torch {place['torch']}."]
+    for cores in sorted({result["cores"] for result in measured["results"]}):
+        results = [result for result in measured["results"] if result["cores"] == cores]
+        blocks.append(f"On {cores} core{'s' if cores > 1 else ''}:\n\n" + "\n".join(training_table(results)))
+        blocks.append("\n".join(other_lines(results)))
+    blocks.append("\n".join(f"Not run: {name} ({why})." for name, why in sorted(not_run(measured["results"]).items())))
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def training_table(results: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """A row for each batch size and k: steps a second, then how many times as long a step takes others."""
+    ran = {entry["contestant"] for result in results for entry in result["entries"] if entry["seconds"]}
+    columns = {name: label for name, label in (COLUMNS | LIMITS).items() if name in ran}
+    yield "| batch, k | this project, steps/s | " + " | ".join(columns.values()) + " |"
+    yield "|:--|--:|" + "--:|" * len(columns)
+    for result in results:
+        if result["comparison"] == "training":
+            ours, *others = result["entries"]
+            by_name = {other["contestant"]: other for other in others}
+            cells = [spread(ratios(by_name[name], ours)) for name in columns]
+            rate = 1 / median(ours["seconds"])
+            yield f"| {ours['batch']}, {ours['k']} | {rate:.3g} | " + " | ".join(cells) + " |"
+
+
+def other_lines(results: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """A line for each ratio that is not of a training step to another library's."""
+    for comparison, above, below, text in OTHERS:
+        for result in results:
+            if result["comparison"] == comparison:
+                top = next(entry for entry in reversed(result["entries"]) if entry["contestant"] == above)
+                bottom = next(entry for entry in result["entries"] if entry["contestant"] == below)
+                yield f"- {text} (batch {top['batch']}, k = {top['k']}): {spread(ratios(top, bottom))}"
+
+
+def ratios(entry: dict[str, Any], other: dict[str, Any]) -> tuple[float, float, float]:
+    """Seconds of an entry over those of another, round by round: least, median, greatest."""
+    quotients = [a / b for a, b in zip(entry["seconds"], other["seconds"], strict=True)]
+    return min(quotients), median(quotients), max(quotients)
+
+
+def spread(values: tuple[float, float, float]) -> str:
+    """The median, then the range over rounds."""
+    least, middle, greatest = values
+    return f"{middle:.2f}× ({least:.2f}–{greatest:.2f})"
+
+
+def not_run(results: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """Why contestants were left out."""
+    entries = [entry for result in results for entry in result["entries"]]
+    return {entry["contestant"]: entry["not_run"] for entry in entries if "not_run" in entry}
+
+
+def write(readme: Path, text: str) -> None:
+    """Put the text between its marks."""
+    before, rest = readme.read_text().split(BEGIN)
+    _, after = rest.split(END)
+    readme.write_text(before + BEGIN + text + END + after)
