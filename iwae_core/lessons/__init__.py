@@ -1,0 +1,1 @@
+"""What the lessons compute: exact numbers, as NumPy arrays and plain floats."""

@@ -1,0 +1,21 @@
+"""Lessons, each at its own address, with a table of contents in front."""
+
+import streamlit as st
+from streamlit import runtime
+
+from ui.plotly_js import plotly_js_route
+
+if runtime.exists():
+    from ui.lessons import discrete, own_model, price, words
+
+    pages = [st.Page(m.show, title=m.LESSON.title, url_path=m.LESSON.slug) for m in (price, discrete, own_model, words)]
+
+    def contents() -> None:
+        """Links to the lessons."""
+        for page in pages:
+            st.page_link(page)
+
+    st.set_page_config(layout="wide")
+    st.navigation([st.Page(contents, title="Lessons", default=True), *pages], position="hidden").run()
+else:
+    app = st.App(__file__, routes=[plotly_js_route()])

@@ -1,0 +1,13 @@
+"""One page each, one idea each."""
+
+# The modules of this package in the order of the menu, and their titles; imported when somebody opens them.
+TITLES = {
+    "same": "Same samples, two formulas",
+    "truth": "Against the truth",
+    "q": "What q learns",
+    "network": "What the network learns",
+    "price": "The price of a tight bound",
+    "discrete": "Discrete latent variables",
+    "own_model": "Your own model",
+    "words": "Two vocabularies",
+}

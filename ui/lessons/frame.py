@@ -1,0 +1,71 @@
+"""What all lessons share: an idea, a prediction, a picture to move, what to notice, the equation beside its code."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import streamlit as st
+
+from iwae_core.words import say
+from ui.settings import VIEW, Setting, remember, restore
+
+
+class Lesson(NamedTuple):
+    """The words of a lesson. `{terms}` of `iwae_core.words.TERMS` follow the reader's dialect.
+
+    `reveal` is called once a prediction was made, and says what the numbers on the page show. `code` are the functions
+    that compute the picture; `settings` the controls, which the address restores.
+    """
+
+    slug: str
+    title: str
+    idea: str
+    question: str
+    answers: tuple[str, ...]
+    right: int
+    reveal: Callable[[], str]
+    notice: tuple[str, ...]
+    equation: str
+    code: tuple[Callable[..., Any], ...]
+    sources: str
+    settings: Mapping[str, Setting]
+
+
+def show(lesson: Lesson, picture: Callable[[], None]) -> None:
+    """Draw a lesson; `picture` draws its controls and figures, and is drawn anew when one of them moves."""
+    table = {"words": VIEW["words"], **lesson.settings}
+    for text in restore(table):
+        st.warning(f"{text}. The default is used instead.")
+    dialect = st.session_state["words"]
+    st.title(lesson.title, anchor=False)
+    st.markdown(say(lesson.idea, dialect))
+    _prediction(lesson)
+
+    @st.fragment
+    def moving() -> None:
+        picture()
+        remember(table)
+
+    moving()
+    notice, code = st.columns([2, 3], gap="large")
+    with notice:
+        st.subheader("What to notice", anchor=False)
+        st.markdown("\n".join(f"- {say(text, dialect)}" for text in lesson.notice))
+        st.caption(f"Sources: {lesson.sources}")
+    with code:
+        st.subheader("The equation, and the code that computes it", anchor=False)
+        st.latex(lesson.equation)
+        for function in lesson.code:
+            with st.expander(f"`{function.__module__}.{function.__name__}`"):
+                st.code(inspect.getsource(function), language="python")
+
+
+def _prediction(lesson: Lesson) -> None:
+    dialect = st.session_state["words"]
+    with st.container(border=True):
+        answers = [say(answer, dialect) for answer in lesson.answers]
+        question = f"**Predict.** {say(lesson.question, dialect)}"
+        guess = st.radio(question, answers, index=None, horizontal=True, key=f"guess_{lesson.slug}")
+        if guess is not None:
+            verdict = "Right. " if guess == answers[lesson.right] else f"Not so: “{answers[lesson.right]}”. "
+            st.success(verdict + say(lesson.reveal(), dialect), icon=":material/lightbulb:")
