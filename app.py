@@ -1,28 +1,57 @@
 """The front door: page set-up and navigation, nothing else. Start it with `streamlit run app.py`."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import streamlit as st
+from starlette.middleware import Middleware
 from streamlit import runtime
 
-from ui.plotly_js import plotly_js_route
+from ui.lessons import TITLES
 
 ICON = Path(__file__).parent / "ui" / "icon.png"
 
 
 def main() -> None:
     """Draw the page the visitor asked for."""
-    from ui import laboratory
-
+    st.html("<style>.stMainBlockContainer { padding-top: 4rem } </style>")
     st.set_page_config(page_title="IWAE laboratory", page_icon=str(ICON), layout="wide")
-    st.navigation([st.Page(laboratory.show, title="Laboratory", default=True)], position="hidden").run()
+    pages = {
+        "": [
+            st.Page(partial(_show, "ui.laboratory"), title="Laboratory", url_path="laboratory", default=True),
+            st.Page(partial(_show, "ui.sweep"), title="Training k", url_path="sweep"),
+        ],
+        "Lessons": [
+            st.Page(partial(_show, f"ui.lessons.{name}"), title=title, url_path=name) for name, title in TITLES.items()
+        ],
+    }
+    st.navigation(pages, position="top").run()
+
+
+def _show(module: str) -> None:
+    import_module(module).show()
+
+
+@asynccontextmanager
+async def lifespan(app: Any) -> AsyncIterator[None]:
+    """While the server runs. At its end workers save their state, so that their runs can go on later."""
+    # The heavy imports go on while the first visitor's browser is still loading the page.
+    Thread(target=import_module, args=("ui.laboratory",), daemon=True).start()
+    yield
+    import_module("ui.session").close_engine()
 
 
 if runtime.exists():
     main()
 else:
-    # The heavy imports go on while the first visitor's browser is still loading the page.
-    Thread(target=import_module, args=("ui.laboratory",), daemon=True).start()
-    app = st.App(__file__, routes=[plotly_js_route()])
+    from ui.hub import live_route
+    from ui.plotly_js import plotly_js_route
+    from ui.visitor import VisitorCookie
+
+    routes = [plotly_js_route(), live_route()]
+    app = st.App(__file__, routes=routes, middleware=[Middleware(VisitorCookie)], lifespan=lifespan)

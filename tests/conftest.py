@@ -1,11 +1,14 @@
 """Fixtures for every test."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
-from browser import open_browser
+from browser import open_browser, serve
 from hypothesis import settings
-from playwright.sync_api import Browser
+from pages import APP, workers
+from playwright.sync_api import Browser, Page, expect
 
 from iwae_core.train import prepare_process
 
@@ -25,3 +28,45 @@ def browser() -> Iterator[Browser]:
     """One headless Chromium for the whole session; open a context or page of it per test."""
     with open_browser() as browser:
         yield browser
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the server of a module keeps its runs."""
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def url(runs: Path) -> Iterator[str]:
+    """The program's own page, served for a module."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IWAE_RUNS_DIR", str(runs))
+        with serve(APP) as url:
+            yield url
+    deadline = time.monotonic() + 15
+    while workers(runs):
+        assert time.monotonic() < deadline, "closing the app must leave no process behind"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Open pages of one visitor, who keeps cookies; no page may meet an error of its own."""
+    contexts = []
+    errors: list[object] = []
+
+    def open_page(url: str, width: int = 1280, height: int = 900, scheme: str = "light") -> Page:
+        if not contexts:
+            contexts.append(browser.new_context())
+        page = contexts[0].new_page()
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        page.on("pageerror", lambda error: errors.append(error))  # a built-in method cannot be a handler
+        page.goto(url)
+        expect(page.locator(".live-chart .main-svg").first).to_be_visible()
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not errors

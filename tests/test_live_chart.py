@@ -162,7 +162,7 @@ def test_nothing_is_asked_of_the_internet_and_plotly_is_loaded_once(page: Page, 
     open_chart(page, url)
     page.locator(".live-chart-plot").hover()
     wait_for_updates(page, 2)
-    expect(page.get_by_role("toolbar").get_by_role("button")).to_have_count(4)
+    expect(page.get_by_role("toolbar").get_by_role("button")).to_have_count(5)
     addresses = [urlsplit(request) for request in requests if not request.startswith(("blob:", "data:"))]
     assert {address.hostname for address in addresses} == {"127.0.0.1"}
     copies = [Path(address.path) for address in addresses if "plotly" in address.path.lower()]

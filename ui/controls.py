@@ -1,97 +1,235 @@
 """The settings of an experiment and the buttons that control one."""
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
 
 import streamlit as st
 
-from iwae_core.engines import EngineFullError, State
+from iwae_core import words
+from iwae_core.checkpoint import CheckpointError
+from iwae_core.engines import EngineFullError, NotOwnerError, State, UnknownRunError
+from iwae_core.engines.runner import Command
 from iwae_core.estimators import ESTIMATORS
+from iwae_core.log import LogError
 from iwae_core.models import MODELS
-from iwae_core.spec import MAX_RUNS, ExperimentSpec, Limits, RunSpec, SpecError, limits
-from ui import words
-from ui.session import engine
+from iwae_core.schedules import SCHEDULES
+from iwae_core.spec import MAX_RUNS, SETTINGS, Limits, RunSpec, SpecError, limits
+from ui.session import engine, show_run
+from ui.settings import EXPERIMENT, OWN, choose, chosen, parse_runs, runs_text
+from ui.visitor import visitor
 
-MAX_STEPS = 1_000_000  # the server keeps a row for each in memory; the command line allows more
-NUMBERS = ("batch_size", "learning_rate", "steps", "seed")
 STEPS = {"learning_rate": 5e-4, "steps": 500, "batch_size": 10}
+MAIN = ("batch_size", "learning_rate", "steps", "seed")
+# Label, command, icon, help.
+STEP = "Step", "step", ":material/skip_next:", "One training step, then a pause, with a close look at what it did."
+SLOW = "Slow", "slow", ":material/slow_motion_video:", "One step every few seconds, each shown in four parts."
+FAST = "Fast", "resume", ":material/fast_forward:", "Full speed again."
+STOP = "Stop", "stop", ":material/stop:", "End this run. What it has learned is kept."
+MORE = ("seconds", "patience", "eval_images", "eval_k")
 
 
-def settings() -> bool:
+def settings(without_k: bool = False) -> bool:
     """Inputs for everything the paper varies; whether they can be combined, and the reason on the page if not."""
-    default = ExperimentSpec()
     with st.sidebar:
         st.subheader(words.SETTINGS)
-        st.multiselect(
-            words.TRAINED_BY,
-            list(ESTIMATORS),
-            [run.estimator for run in default.runs],
-            format_func=lambda name: ESTIMATORS[name].label,
-            help=words.TRAINED_BY_HELP,
-            max_selections=MAX_RUNS,
-            key="estimators",
-        )
+        _runs()
+        if not without_k:
+            _input("k", words.TRAINING_K_HELP)
         st.selectbox(words.MODEL, list(MODELS), format_func=lambda name: MODELS[name].label, key="model")
-        _number("k", limits(RunSpec)["k"], default.runs[0].k, words.TRAINING_K_HELP)
-        allowed = {**limits(ExperimentSpec), "steps": limits(ExperimentSpec)["steps"]._replace(maximum=MAX_STEPS)}
-        for name in NUMBERS:
-            _number(name, allowed[name], getattr(default, name))
-        st.caption(words.SETTINGS_NOTE)
+        for name in MAIN:
+            _input(name)
+        with st.expander("More settings"):
+            schedules = list(SCHEDULES)
+            label = EXPERIMENT["schedule"].label
+            st.selectbox(label, schedules, format_func=lambda name: SCHEDULES[name].label, key="schedule")
+            for name in (name for name in MORE if name in EXPERIMENT):
+                _input(name)
+        if swaps := st.session_state["swaps"]:
+            st.caption(f"Planned swap (run:step:estimator:k, runs counted from 0): {swaps}")
+            st.button("No swap", on_click=choose, kwargs={"swaps": ""}, type="tertiary")
+        st.caption(words.say(words.SETTINGS_NOTE, st.session_state["words"]))
         try:
-            return bool(_chosen())
+            spec = chosen()
+            spec.require_memory(engine().limits.memory_mb)
+            st.caption(f"Needs about {spec.memory_mb():,.0f} MB of memory while it trains.")
+            return True
         except SpecError as error:
             st.error(f"These settings cannot be trained: {error}.")
             return False
 
 
-def _chosen() -> ExperimentSpec:
-    """The experiment that the inputs show now."""
-    state = st.session_state
-    runs = tuple(RunSpec(name, state["k"], state["model"]) for name in state["estimators"])
-    return ExperimentSpec(runs, **{name: state[name] for name in NUMBERS})
-
-
-def _number(name: str, limit: Limits, default: Any, text: str | None = None) -> None:
-    kind = type(default)
+def _input(name: str, text: str | None = None) -> None:
+    setting = EXPERIMENT[name]
+    allowed = cast(Limits, setting.limits)
+    kind: Any = type(allowed.minimum)
+    value: Any = None if setting.default is None else "min"
     st.number_input(
-        limit.label,
-        kind(limit.minimum),
-        kind(limit.maximum),
-        default,
+        allowed.label,
+        kind(allowed.minimum),
+        kind(allowed.maximum),
+        value,
         kind(STEPS.get(name, 1)),
         format="%g" if kind is float else "%d",
         help=text,
+        placeholder="no limit" if setting.default is None else None,
         key=name,
     )
 
 
+def _runs() -> None:
+    """A row for each run: its estimator, its own k if it has one, and what else that estimator can be told."""
+    state, runs = st.session_state, parse_runs(st.session_state["runs"])
+    for index, run in enumerate(runs):
+        takes = [name for name in SETTINGS if name in ESTIMATORS[run["estimator"]].item.settings]
+        for name in ("estimator", *OWN):
+            state[f"run_{index}_{name}"] = run.get(name)
+        label, names = f"run {index + 1}, {words.TRAINED_BY}", list(ESTIMATORS)
+        left, middle, right = st.columns([6, 3, 1], gap="small", vertical_alignment="bottom")
+        left.selectbox(label, names, format_func=_label, key=f"run_{index}_estimator", on_change=_collect)
+        with middle:
+            for name in ("k", *takes):
+                _own(index, name)
+        if len(runs) > 1:
+            text = f"Remove run {index + 1}"
+            right.button("✕", key=f"remove_{index}", help=text, on_click=_remove, args=(index,), type="tertiary")
+    if len(runs) < MAX_RUNS:
+        st.button("Add a run", icon=":material/add:", on_click=_add, type="tertiary")
+
+
+def _label(name: str) -> str:
+    return ESTIMATORS[name].label
+
+
+def _own(index: int, name: str) -> None:
+    allowed = limits(RunSpec)[name]
+    kind: Any = type(allowed.minimum)
+    st.number_input(
+        "own k" if name == "k" else name,
+        allowed.minimum,
+        kind(allowed.maximum),
+        None,
+        kind(1 if kind is int else 0.1),
+        format="%d" if kind is int else "%g",
+        placeholder="same" if name == "k" else "default",
+        key=f"run_{index}_{name}",
+        on_change=_collect,
+    )
+
+
+def _collect() -> None:
+    """What the rows show, into the one setting that holds all runs."""
+    state, runs = st.session_state, []
+    for index in range(len(parse_runs(state["runs"]))):
+        estimator = state[f"run_{index}_estimator"]
+        takes = {"k", *ESTIMATORS[estimator].item.settings}
+        own = {name: state.get(f"run_{index}_{name}") for name in OWN if name in takes}
+        runs.append({"estimator": estimator, **own})
+    choose(runs=runs_text(runs))
+
+
+def _add() -> None:
+    runs = parse_runs(st.session_state["runs"])
+    used = {run["estimator"] for run in runs}
+    unused = (name for name in ("vae", "iwae", "dreg", "stl", "rws", *ESTIMATORS) if name not in used)
+    choose(runs=runs_text([*runs, {"estimator": next(unused)}]))
+
+
+def _remove(index: int) -> None:
+    runs = parse_runs(st.session_state["runs"])
+    choose(runs=runs_text(runs[:index] + runs[index + 1 :]))
+
+
 def buttons(run_id: str | None, state: State | None, trainable: bool) -> None:
-    """Train, Pause or Resume, Stop: each enabled when it would do something."""
-    active = state is not None and state.active
-    paused = state is State.PAUSED
-    with st.container(horizontal=True):
-        st.button(
-            "Train",
-            type="primary",
-            icon=":material/play_arrow:",
-            disabled=active or not trainable,
-            on_click=_train,
-        )
-        label, icon = ("Resume", ":material/resume:") if paused else ("Pause", ":material/pause:")
-        command = "resume" if paused else "pause"
-        st.button(label, icon=icon, disabled=not active, on_click=engine().send, args=(run_id, command), key="pause")
-        st.button("Stop", icon=":material/stop:", disabled=not active, on_click=engine().send, args=(run_id, "stop"))
-        if run_id and not active:
-            st.button("Show the recorded experiment", type="tertiary", on_click=st.query_params.clear)
+    """Train, Pause or Resume, Step, Slow motion, Swap, Reset: each enabled when it would do something."""
+    active, paused = state is not None and state.active, state is State.PAUSED
+    with st.container(horizontal=True, gap="small"):
+        if not active:
+            icon = ":material/play_arrow:"
+            st.button(
+                "Train",
+                type="primary",
+                icon=icon,
+                disabled=not trainable,
+                on_click=_train_shown,
+                shortcut="Space",
+                key="go",
+            )
+        else:
+            label, icon = ("Resume", ":material/resume:") if paused else ("Pause", ":material/pause:")
+            st.button(label, type="primary", icon=icon, on_click=_send, args=(run_id, label.lower()), shortcut="Space")
+        slow = run_id is not None and engine().slow(run_id)
+        for label, command, icon, text in (STEP, FAST if slow else SLOW, STOP):
+            st.button(label, icon=icon, help=text, disabled=not active, on_click=_send, args=(run_id, command))
+        if run_id and active:
+            _swap(run_id)
+        if run_id and state in (State.INTERRUPTED, State.STOPPED, State.FAILED):
+            st.button("Go on", icon=":material/resume:", help=words.GO_ON_HELP, on_click=_recover, args=(run_id,))
+        if run_id:
+            st.button("Reset", icon=":material/replay:", help=words.RESET_HELP, on_click=leave)
 
 
-def _train() -> None:
-    # What the inputs show when the button is pressed, which may be newer than the last complete run of this script.
+def _swap(run_id: str) -> None:
+    spec = engine().spec(run_id)
+    with st.popover("Swap", icon=":material/swap_horiz:", help=words.SWAP_HELP):
+        st.caption(words.SWAP_HELP)
+        runs = [f"{index + 1}: {run.label}" for index, run in enumerate(spec.runs)]
+        run = st.selectbox("run to swap", range(len(runs)), format_func=lambda index: runs[index], index=len(runs) - 1)
+        estimator = st.selectbox("from now on trained by", list(ESTIMATORS), format_func=_label)
+        allowed = limits(RunSpec)["k"]
+        k = st.number_input("with k", int(allowed.minimum), int(allowed.maximum), spec.runs[run].k)
+        if st.button("Swap now", type="primary"):
+            try:
+                engine().swap(run_id, run, estimator, k, owner=visitor())
+                st.toast(f"Run {run + 1} goes on with {_label(estimator)}, k = {k}.")
+            except (SpecError, NotOwnerError) as error:
+                st.error(f"Not swapped: {error}.")
+
+
+def _train_shown() -> None:
+    _collect()  # what the inputs show when the button is pressed, which may be newer than the last run of this script
+    train()
+
+
+def train() -> None:
+    """Start the experiment that the settings ask for, in place of the one on the page."""
     run_id = st.query_params.get("run")
-    if run_id and engine().state(run_id).active:
-        return  # the second half of a double click
+    with told("Not started"):
+        if run_id and engine().owns(run_id, visitor()) and engine().state(run_id).active:
+            return  # the second half of a double click
+    with told("Not started"):
+        show_run(engine().submit(chosen(), owner=visitor()))
+        choose(at=-1)
+
+
+def _send(run_id: str, command: Command) -> None:
+    with told("Not done"):
+        engine().send(run_id, command, owner=visitor())
+        if command in ("step", "slow"):
+            choose(panel="closeup")
+
+
+def _recover(run_id: str) -> None:
+    with told("Not resumed"):
+        engine().recover(run_id, owner=visitor())
+
+
+def leave() -> None:
+    """End the visitor's own run on the page, if it goes on, and show the recorded experiment."""
+    run_id = st.query_params.get("run")
+    with told("Not stopped"):
+        if run_id and engine().owns(run_id, visitor()):
+            engine().send(run_id, "stop", owner=visitor())
+    show_run(None)
+    choose(at=-1)
+
+
+@contextmanager
+def told(what: str) -> Iterator[None]:
+    """Errors that a visitor can do something about, as one sentence on the page."""
     try:
-        st.query_params["run"] = engine().submit(_chosen())
-    except (EngineFullError, SpecError) as error:
-        st.error(f"Not started: {error}.")
+        yield
+    except (EngineFullError, SpecError, NotOwnerError, UnknownRunError, CheckpointError, LogError) as error:
+        st.error(f"{what}: {error}.")
     except OSError as error:
-        st.error(f"Not started: runs cannot be kept here ({error.strerror}); set IWAE_RUNS_DIR to a folder with space.")
+        st.error(f"{what}: runs cannot be kept here ({error.strerror}); set IWAE_RUNS_DIR to a folder with space.")

@@ -1,118 +1,129 @@
 """The main page: train VAE against IWAE, live, and compare both bounds of each model as k varies."""
 
-import base64
-from html import escape
-from typing import cast
+from functools import partial
 
-import numpy as np
 import streamlit as st
-from numpy.typing import NDArray
 
+from iwae_core import words
 from iwae_core.engines import State
-from iwae_core.events import Failed
-from iwae_core.figures import COLOURS, View, bounds_against_k, digit_sheet, read_at, training_curves
-from iwae_core.history import History
-from iwae_core.spec import ExperimentSpec
-from ui import words
+from iwae_core.figures import FIGURES
 from ui.controls import buttons, settings
-from ui.live_chart import live_chart
+from ui.live import live_figure, live_html, scrubber
+from ui.scene import Look
 from ui.session import current_run, engine, recording
+from ui.settings import remember, restore
+from ui.share import share
+from ui.tour import go, presets, tour
+from ui.visitor import visitor
 
-UPDATE_SECONDS = 0.5
-STYLE = """<style>
-.stMainBlockContainer { padding-top: 3.5rem }
-.stMainBlockContainer table { font-size: 0.875rem; font-variant-numeric: tabular-nums }
-.stMainBlockContainer table { display: block; width: fit-content; max-width: 100%; overflow-x: auto }
-.stMainBlockContainer :is(th, td) { padding: 0.3rem 0.45rem; white-space: nowrap }
-</style>"""
+PLOTS = {"bounds": "Bounds", "difference": "Difference", "gap": "Gap", "spread": "One estimate"}
+PANELS = {"digits": "Digits", "weights": "Weights", "plane": "Latent plane", "closeup": "One step"}
 
 
 def show() -> None:
-    """Draw the page; while an experiment runs, its live part redraws itself."""
-    st.html(STYLE)
-    st.title(words.TITLE, anchor=False)
+    """Draw the page. What changes while a run goes on comes over the web socket, not by drawing the page again."""
+    refused = restore()
+    # In one place, whatever it holds: the charts further down would be mounted anew if it moved them.
+    with st.container():
+        _question()
+        for text in refused:
+            st.warning(f"{text}. The default is used instead.")
+        hidden = st.session_state["hide"]
+        trainable = settings() if not hidden else False
+        run_id = current_run()
+        state = engine().state(run_id) if run_id else None
+        _controls(run_id, state, trainable)
+    live_html(_look(run_id, "status"), key="status", state=state)
+    _view(run_id)
+    if hidden != "controls":
+        share(run_id)
+    remember()
+
+
+def _controls(run_id: str | None, state: State | None, trainable: bool) -> None:
+    hidden = st.session_state["hide"]
+    if run_id and state and state.active and not engine().owns(run_id, visitor()):
+        st.info(words.READ_ONLY, icon=":material/visibility:")
+    elif hidden != "controls":
+        buttons(run_id, state, trainable)
+    if not hidden and not st.session_state["tour"]:
+        presets()
+    tour()
+
+
+def _question() -> None:
+    dialect = st.session_state["words"]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.title(words.TITLE, anchor=False)
+        if not st.session_state["tour"]:
+            st.button("Tour", icon=":material/explore:", help=words.TOUR_HELP, on_click=go, args=(1,))
+        options = list(words.Dialect)
+        label, text = words.WHOSE_WORDS, words.WHOSE_WORDS_HELP
+        st.selectbox(
+            label, options, format_func=str.capitalize, key="words", help=text, width=150, label_visibility="collapsed"
+        )
+    if st.session_state["tour"]:
+        return  # the tour asks its own questions
     question, equations = st.columns([3, 2], gap="medium", vertical_alignment="center")
-    question.markdown(words.QUESTION)
+    question.markdown(words.say(words.QUESTION, dialect))
     equations.latex(words.EQUATIONS)
-    trainable = settings()
-    run_id = current_run()
-    state = engine().state(run_id) if run_id else None
-    buttons(run_id, state, trainable)
-    live = st.fragment(_live, run_every=UPDATE_SECONDS if state is not None and state.active else None)
-    live(run_id, state)
 
 
-def _live(run_id: str | None, drawn: State | None) -> None:
-    """Everything that changes while training. `drawn` is the state the buttons above were drawn for."""
-    state = engine().state(run_id) if run_id else None
-    history = engine().history(run_id) if run_id else recording()
-    # A recording begins with its specification; a run has one before its first event.
-    spec = engine().spec(run_id) if run_id else cast(ExperimentSpec, history.spec)
-    with st.container():  # one place whatever it holds: charts further down would be mounted anew if it moved them
-        _status(history, spec, state)
+def _look(run_id: str | None, part: str) -> Look:
+    state = st.session_state
+    return Look(part, run_id or "", state["view_k"], state["at"], state["x"], state["digit"], str(state["words"]))
+
+
+@st.fragment
+def _view(run_id: str | None) -> None:
+    """Everything that shows the run. Its controls start no work: they only look at the same numbers another way."""
+    spec = engine().spec(run_id) if run_id else recording().spec
+    look = partial(_look, run_id)
     wide, narrow = st.columns([3, 2], gap="medium")
     with wide:
-        _bounds(history, spec)
+        _against_k(look, spec.eval_ks)  # type: ignore[union-attr]
     with narrow:
         st.subheader(words.CURVES_HEADING, anchor=False)
-        live_chart(training_curves(history), key="curves", description=words.curves_summary(history), height=320)
-        st.caption(words.CURVES_NOTE)
-        _digits(history)
-    if state != drawn:
-        st.rerun()
+        live_figure(look("curves"), key="curves", height=300)
+        axes = ["steps", "samples", "seconds"]
+        st.segmented_control("axis of the training curves", axes, key="x", required=True, label_visibility="collapsed")
+        _panel(look)
+    remember()
 
 
-def _status(history: History, spec: ExperimentSpec, state: State | None) -> None:
-    if state is None:
-        st.caption(f":material/history: **{words.RECORDED}**: {words.describe(spec)}")
-    elif state is State.INTERRUPTED:
-        st.warning(words.INTERRUPTED)
-    elif isinstance(history.outcome, Failed):
-        st.error(f"Training failed at step {history.outcome.step:,}: {history.outcome.message}.")
-    else:
-        text = f"{state.capitalize()}: step {history.step:,} of {spec.steps:,}"
-        if state is State.RUNNING:
-            text += f" · {words.time_left(history)}"
-        st.progress(history.step / spec.steps, text)
-        st.caption(words.describe(spec))
-
-
-def _bounds(history: History, spec: ExperimentSpec) -> None:
-    st.subheader(words.PLOT_HEADING, anchor=False)
-    ks = spec.eval_ks
-    chart = st.container()
-    k = st.select_slider(words.VIEW_K, ks, ks[-1], help=words.VIEW_K_HELP, key=f"view_k_{ks[-1]}")
-    reading = read_at(history, k)
-    with chart:
-        live_chart(
-            bounds_against_k(history, View(k)), key="bounds", description=words.chart_summary(reading), height=460
-        )
-    if reading is None:
-        st.caption(words.NO_EVALUATION)
-        return
-    st.markdown(words.readout(reading))
-    st.caption(words.PRECISION)
-    for finding in words.findings(reading):
-        st.markdown(finding)
-
-
-def _digits(history: History) -> None:
-    """Digits drawn by each model from the prior, and held-out digits beside each model's reconstruction."""
-    if history.spec is None or history.originals is None or not history.snapshots:
-        return
-    snapshot, runs = history.snapshots[-1], history.spec.runs
-    st.subheader(words.DIGITS_HEADING, anchor=False)
-    rows = [_row("held-out digits", history.originals, "currentColor")]
-    for what, digits in ("reconstructed", snapshot.reconstructions), ("sampled from the prior", snapshot.samples):
-        rows += [_row(f"{run.label}: {what}", *row) for run, *row in zip(runs, digits, COLOURS, strict=False)]
-    st.html("".join(rows))
-
-
-def _row(caption: str, digits: NDArray[np.uint8], colour: str) -> str:
-    png = base64.b64encode(digit_sheet(digits)).decode()
-    return (
-        f'<figure style="margin:0 0 .6rem"><figcaption style="font-size:.85rem;border-left:.3rem solid {colour};'
-        f'padding-left:.4rem;margin-bottom:.2rem">{escape(caption)}</figcaption>'
-        f'<img src="data:image/png;base64,{png}" alt="{escape(caption)}" style="width:100%;image-rendering:pixelated">'
-        "</figure>"
+def _against_k(look: partial[Look], ks: tuple[int, ...]) -> None:
+    state = st.session_state
+    st.subheader(FIGURES[state["plot"]].label, anchor=False)
+    st.segmented_control(
+        "plot",
+        list(PLOTS),
+        format_func=PLOTS.__getitem__,
+        key="plot",
+        required=True,
+        label_visibility="collapsed",
     )
+    live_figure(look(state["plot"]), key="bounds", height=440)
+    st.caption(words.say(FIGURES[state["plot"]].facts["caption"], state["words"]))
+    state["view_k"] = min(ks, key=lambda k: abs(k - state["view_k"]))
+    st.select_slider(words.VIEW_K, ks, help=words.VIEW_K_HELP, key="view_k")
+    scrubber(look("times"), key="time")
+    live_html(look("reading"), key="reading")
+
+
+def _panel(look: partial[Look]) -> None:
+    state = st.session_state
+    label = "what the models learned"
+    st.subheader(words.PANEL_HEADING, anchor=False)
+    st.segmented_control(
+        label, list(PANELS), format_func=PANELS.__getitem__, key="panel", required=True, label_visibility="collapsed"
+    )
+    panel = state["panel"]
+    if panel == "digits":
+        live_html(look("digits"), key="digits")
+        return
+    if panel in ("weights", "plane"):
+        st.segmented_control("digit", range(10), format_func=lambda index: f"{index + 1}", key="digit", required=True)
+    if panel == "closeup":
+        live_html(look("story"), key="story")
+    live_figure(look(panel), key=panel, height=360)
+    st.caption(words.say(FIGURES[panel].facts["caption"], state["words"]))

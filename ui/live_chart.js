@@ -69,13 +69,24 @@ class LiveChart {
     this.observer.observe(this.plot);
   }
 
-  async update({ description, figure, height, name, plotly_js }) {
-    Object.assign(this, { figure, name });
+  // The figure comes with the data, or else over the feed as the drawing of a look.
+  update({ height, look, name, plotly_js, url, ...drawing }, setTriggerValue) {
+    Object.assign(this, { look, name, plotly_js, setTriggerValue });
+    this.plot.style.height = `${height}px`;
+    if (look) feed.watch(this, url, look, (drawing) => this.show(drawing));
+    else this.show(drawing);
+  }
+
+  async show({ description, figure, missing, points }) {
+    if (missing) {
+      this.note.textContent = missing;
+      return;
+    }
+    Object.assign(this, { figure, points });
     this.frame.ariaLabel = description;
     this.caption.textContent = description;
-    this.plot.style.height = `${height}px`;
     try {
-      this.Plotly ??= await loadPlotly(plotly_js);
+      this.Plotly ??= await loadPlotly(this.plotly_js);
       if (this.observer) await this.draw();
       this.note.textContent = "";
     } catch (error) {
@@ -136,6 +147,25 @@ class LiveChart {
       }
     });
     this.plot.on("plotly_doubleclick", () => this.reset());
+    this.plot.on("plotly_hover", ({ xvals, points }) => this.point(xvals?.[0] ?? points[0]?.x));
+    this.plot.on("plotly_unhover", () => this.point(undefined));
+    this.plot.on("plotly_click", () => this.pointed && this.setTriggerValue?.("pin", this.pointed));
+  }
+
+  // What the reader points at here, the other parts of the page show, for as long as it lasts; a click keeps it.
+  // `points` says what a position on the x axis means: { name: of the look's field, at: positions, values }.
+  point(x) {
+    if (!this.points) return;
+    const { name, at, values } = this.points;
+    const log = this.plot.layout.xaxis.type === "log";
+    const place = (value) => (log ? Math.log(value) : value);
+    const nearest = x === undefined ? -1 : at.reduce((best, value, index) =>
+      Math.abs(place(value) - place(x)) < Math.abs(place(at[best]) - place(x)) ? index : best, 0);
+    const pointed = nearest < 0 || !at.length ? undefined : { [name]: values[nearest] };
+    if (JSON.stringify(pointed) === JSON.stringify(this.pointed)) return;
+    this.pointed = pointed;
+    clearTimeout(this.pointing);
+    this.pointing = setTimeout(() => feed.override(pointed ?? {}, this), 80);
   }
 
   reset() {
@@ -144,15 +174,15 @@ class LiveChart {
     this.draw();
   }
 
-  download() {
+  download(format) {
     const paper_bgcolor = getComputedStyle(this.plot).getPropertyValue("--st-background-color").trim();
     const { data, layout, offsetHeight: height, offsetWidth: width } = this.plot;
     const figure = { data, layout: { ...layout, paper_bgcolor } };
-    this.Plotly.downloadImage(figure, { filename: this.name, format: "svg", height, width });
+    this.Plotly.downloadImage(figure, { filename: this.name, format, height, width, scale: format === "png" ? 2 : 1 });
   }
 
   config() {
-    const { camera, home } = this.Plotly.Icons;
+    const { camera, disk, home } = this.Plotly.Icons;
     const reset = {
       click: () => {
         // On a phone this also gives the finger back to the page.
@@ -163,11 +193,12 @@ class LiveChart {
       name: "reset",
       title: "Reset view",
     };
-    const download = { click: () => this.download(), icon: camera, name: "download", title: "Download as SVG" };
+    const png = { click: () => this.download("png"), icon: camera, name: "png", title: "Download as PNG" };
+    const svg = { click: () => this.download("svg"), icon: disk, name: "svg", title: "Download as SVG" };
     return {
       displaylogo: false,
       doubleClick: false, // Plotly would go back to the first figure's range; ours to the latest
-      modeBarButtons: [["zoom2d", "pan2d"], [reset, download]],
+      modeBarButtons: [["zoom2d", "pan2d"], [reset, png, svg]],
       responsive: true,
       scrollZoom: false,
       showSendToCloud: false,
@@ -175,17 +206,18 @@ class LiveChart {
   }
 
   dispose() {
+    feed.unwatch(this);
     this.observer.disconnect();
     this.observer = undefined;
     this.Plotly?.purge(this.plot);
   }
 }
 
-export default function ({ data, parentElement }) {
+export default function ({ data, parentElement, setTriggerValue }) {
   if (!charts.has(parentElement)) charts.set(parentElement, new LiveChart(parentElement));
   const chart = charts.get(parentElement);
   const call = ++chart.calls;
-  chart.update(data);
+  chart.update(data, setTriggerValue);
   // Streamlit also runs the clean-up of a call that was overtaken by the next one: only the last one ends the chart.
   return () => {
     if (call !== chart.calls) return;

@@ -5,7 +5,9 @@ this component keeps its DOM node and hands each new figure to `Plotly.react`.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -37,13 +39,26 @@ _CSS = """
 @media (prefers-reduced-motion: reduce) { .live-chart * { transition: none !important; } }
 """
 
+_HERE = Path(__file__).parent
 _mount = st.components.v2.component(
     "live_chart",
     html=_HTML,
     css=_CSS,
-    js=Path(__file__).with_suffix(".js").read_text(encoding="utf-8"),
+    js="\n".join((_HERE / name).read_text(encoding="utf-8") for name in ("feed.js", "live_chart.js")),
     isolate_styles=False,  # Plotly writes its style sheet to the document, where a shadow root would not see it
 )
+
+
+def chart_component(*, key: str, data: dict[str, Any], on_pin_change: Callable[[], None]) -> None:
+    """Mount a chart whose drawings come over the web socket, from `data["look"]`."""
+    _mount(key=key, data={**data, "plotly_js": plotly_js_url()}, on_pin_change=on_pin_change)
+
+
+def figure_json(figure: go.Figure) -> str:
+    """The figure as text, so that it is encoded once; Plotly's own encoder writes dates and turns NaN into null."""
+    spec = figure.to_plotly_json()
+    spec["layout"].pop("template", None)
+    return json.dumps(spec, cls=PlotlyJSONEncoder, separators=(",", ":"))
 
 
 def live_chart(figure: go.Figure, *, key: str, description: str, height: int = 420) -> None:
@@ -53,14 +68,11 @@ def live_chart(figure: go.Figure, *, key: str, description: str, height: int = 4
     may drop all but the latest of several updates. Colours of text, grid and background follow Streamlit's theme
     unless the figure sets them.
     """
-    spec = figure.to_plotly_json()
-    spec["layout"].pop("template", None)
     _mount(
         key=key,
         data={
             "description": description,
-            # Text, so that it is encoded once; Plotly's own encoder writes dates and turns NaN into null.
-            "figure": json.dumps(spec, cls=PlotlyJSONEncoder, separators=(",", ":")),
+            "figure": figure_json(figure),
             "height": height,
             "name": key,
             "plotly_js": plotly_js_url(),

@@ -2,39 +2,65 @@
 
 import os
 import tempfile
+import threading
+from functools import cache
 from pathlib import Path
 
 import streamlit as st
 
-from iwae_core.engines import ENGINES, Engine, UnknownRunError
+from iwae_core.engines import ENGINES, Engine, UnknownRunError, from_environment
 from iwae_core.history import History
 from iwae_core.log import read_log
 
 RECORDING = Path(__file__).parents[1] / "iwae_core" / "assets" / "recorded" / "vae_iwae_k50.jsonl.xz"
 
 
-@st.cache_resource(show_spinner=False)
+_lock = threading.Lock()
+
+
 def engine() -> Engine:
     """The one engine of this server. Runs are kept in `IWAE_RUNS_DIR`, or in the system's temporary folder."""
+    with _lock:  # two visitors may come first
+        return _engine()
+
+
+@cache
+def _engine() -> Engine:
     folder = os.environ.get("IWAE_RUNS_DIR") or Path(tempfile.gettempdir()) / "iwae-runs"
-    return ENGINES["local"].item(Path(folder))
+    return ENGINES["local"].item(Path(folder), from_environment())
 
 
-@st.cache_resource(show_spinner=False)
+def close_engine() -> None:
+    """End every worker, if there is an engine at all."""
+    with _lock:
+        if _engine.cache_info().currsize:
+            _engine().close()
+            _engine.cache_clear()
+
+
+@cache
 def recording() -> History:
     """The finished experiment that ships with the program."""
     return History(read_log(RECORDING))
 
 
-def current_run() -> str | None:
-    """The run named in the address, if there is one here; a stale link is reported and dropped."""
-    run_id = st.query_params.get("run")
+def show_run(run_id: str | None) -> None:
+    """Make this the run on the page, None being the recording; remembered while the visitor is on another page."""
+    st.session_state["run"] = run_id
     if run_id is None:
-        return None
+        st.query_params.pop("run", None)
+    elif st.query_params.get("run") != run_id:
+        st.query_params["run"] = run_id
+
+
+def current_run() -> str | None:
+    """The run on the page, if there is one; a stale link is reported and dropped."""
+    run_id = st.query_params.get("run") or st.session_state.get("run")
     try:
-        engine().spec(run_id)
+        if run_id:
+            engine().spec(run_id)
     except UnknownRunError as error:
         st.warning(f"{error}. Showing the recorded experiment instead.")
-        del st.query_params["run"]
-        return None
+        run_id = None
+    show_run(run_id)
     return run_id

@@ -1,0 +1,76 @@
+"""The page in a browser: how its tests start it and what they press."""
+
+import re
+from pathlib import Path
+
+from playwright.sync_api import Locator, Page, expect
+
+APP = Path(__file__).parents[1] / "app.py"
+RUN_LINK = re.compile(r"[?&]run=([0-9a-f]{32})")
+# Charts in the order of the page: against k, training curves, and one of "what the models learned" if it is a chart.
+BOUNDS, CURVES, PANEL = (f"document.querySelectorAll('.live-chart-plot')[{index}]" for index in range(3))
+STATUS = ".live-html:has(progress)"
+
+
+def set_number(page: Page, label: str, value: str) -> None:
+    field = page.get_by_label(label, exact=True)
+    field.fill(value)
+    field.press("Enter")
+
+
+def button(page: Page, name: str) -> Locator:
+    """A button by what it says, whether or not it has a key."""
+    return page.get_by_role("button", name=re.compile(rf"^{name}( Shortcut Space)?$"))
+
+
+def press(page: Page, name: str) -> None:
+    button(page, name).click()
+
+
+def train(page: Page, k: int = 2, batch: int = 2, steps: int = 1_000_000) -> str:
+    """Choose small numbers, press Train and return the run's id."""
+    set_number(page, "training k: samples per image", str(k))
+    set_number(page, "images per minibatch", str(batch))
+    set_number(page, "training steps", str(steps))
+    press(page, "Train")
+    page.wait_for_url(RUN_LINK)
+    match = RUN_LINK.search(page.url)
+    assert match
+    return match[1]
+
+
+def step(page: Page) -> int:
+    """The step that the status line shows."""
+    text = page.locator(STATUS).inner_text()
+    match = re.search(r"step ([\d,]+) of", text)
+    assert match, text
+    return int(match[1].replace(",", ""))
+
+
+def wait_for_step(page: Page, least: int) -> None:
+    expression = f"document.querySelector('{STATUS}')?.innerText.match(/step ([\\d,]+) of/)?.[1]"
+    page.wait_for_function(f"Number(({expression} ?? '0').replaceAll(',', '')) >= {least}", timeout=120_000)
+
+
+def stop(page: Page) -> None:
+    press(page, "Stop")
+    expect(page.locator(STATUS)).to_contain_text("Stopped: step")
+
+
+def y_values(page: Page, plot: str) -> dict[str, list[float]]:
+    """The lines of a chart by name."""
+    lines = f"{plot}._fullData.filter(trace => trace.name && trace.mode == 'lines' && trace.fill == 'none')"
+    return page.evaluate(f"Object.fromEntries({lines}.map(trace => [trace.name, [...trace.y]]))")
+
+
+def workers(runs: Path) -> list[int]:
+    """Worker processes of the server whose runs are kept in this folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            ours = f"IWAE_RUNS_DIR={runs}".encode() in (process / "environ").read_bytes().split(b"\0")
+            if ours and b"iwae_core.engines.worker" in (process / "cmdline").read_bytes():
+                found.append(int(process.name))
+        except OSError:
+            continue
+    return found

@@ -1,0 +1,184 @@
+"""Many people, links, presets, the tour, the sweep, and what can be taken home, in a real browser."""
+
+import json
+import os
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pages import BOUNDS, RUN_LINK, STATUS, button, press, step, stop, train, wait_for_step, workers, y_values
+from playwright.sync_api import Browser, Page, expect
+
+from iwae_core.spec import ExperimentSpec
+
+pytestmark = pytest.mark.browser
+Open = Callable[..., Page]
+
+
+def test_a_class_watches_and_the_owner_controls(open_page: Open, url: str, browser: Browser) -> None:
+    owner = open_page(url)
+    run_id = train(owner)
+    wait_for_step(owner, 3)
+    with browser.new_context() as stranger:  # other cookies: somebody else
+        watching = stranger.new_page()
+        watching.goto(f"{url}/?run={run_id}")
+        wait_for_step(watching, 5)
+        expect(watching.get_by_text("whoever started it controls it")).to_be_visible()
+        for name in ("Pause", "Stop", "Swap", "Reset"):
+            expect(watching.get_by_role("button", name=name, exact=True)).to_have_count(0)
+        press(owner, "Pause")
+        expect(watching.locator(STATUS)).to_contain_text("Paused: step")
+        # In class: a link without any control.
+        watching.goto(f"{url}/?run={run_id}&hide=controls")
+        expect(watching.locator(STATUS)).to_contain_text("Paused: step")
+        expect(watching.get_by_label("training k: samples per image")).to_have_count(0)
+        expect(button(watching, "Train")).to_have_count(0)
+    # The owner goes on in another tab of the same browser.
+    second = owner.context.new_page()
+    second.goto(f"{url}/?run={run_id}")
+    expect(second.locator(STATUS)).to_contain_text("Paused: step")
+    press(second, "Resume")
+    held = step(second)
+    wait_for_step(owner, held + 3)
+    press(second, "Stop")
+    expect(owner.locator(STATUS)).to_contain_text("Stopped: step")
+    second.close()
+
+
+def test_a_double_click_starts_one_run_and_the_rest_wait_in_line(open_page: Open, url: str, runs: Path) -> None:
+    before = len(list(runs.iterdir()))
+    page = open_page(f"{url}/?k=2&batch_size=2&steps=1000000")
+    button(page, "Train").dblclick()
+    page.wait_for_url(RUN_LINK)
+    wait_for_step(page, 1)
+    assert len(list(runs.iterdir())) == before + 1
+    pages = [page]
+    while not pages[-1].get_by_text("in line").count():
+        assert len(pages) < 20
+        pages.append(open_page(f"{url}/?k=2&batch_size=2&steps=1000000"))
+        press(pages[-1], "Train")
+        expect(pages[-1].locator(STATUS)).to_contain_text(re.compile("Queued: number 1 in line|Running: step"))
+    stop(pages[0])  # a place is free
+    wait_for_step(pages[-1], 1)
+    for other in pages[1:]:
+        stop(other)
+
+
+@pytest.mark.parametrize("run_id", ["0" * 32, "../../etc/passwd", "%2e%2e%2f", "<script>alert(1)</script>", "x" * 2000])
+def test_a_stale_or_hostile_link_falls_back_to_the_recording(open_page: Open, url: str, run_id: str) -> None:
+    page = open_page(f"{url}/?run={run_id}")
+    expect(page.get_by_text("there is no run")).to_be_visible()
+    expect(page.get_by_text("Recorded experiment", exact=True)).to_be_visible()
+    assert page.locator("script", has_text="alert(1)").count() == 0
+
+
+def test_a_hostile_address_gives_defaults_and_says_so(open_page: Open, url: str) -> None:
+    query = "k=1e9&k=-1&seed=%00&model=<script>alert(1)</script>&runs=" + "vae," * 4000 + "&view_k=%F0%9F%92%A9&x=9"
+    page = open_page(f"{url}/?{query}")
+    expect(page.get_by_text("k in the address must be a whole number from 1 to 5,000")).to_be_visible()
+    for name in ("seed", "model", "runs", "view_k", "x"):
+        expect(page.get_by_text(re.compile(f"^{name} in the address must be"))).to_be_visible()
+    expect(page.get_by_label("training k: samples per image", exact=True)).to_have_value("50")
+    assert page.locator("script", has_text="alert(1)").count() == 0
+    assert page.get_by_test_id("stException").count() == 0
+
+
+def test_settings_travel_in_the_address(open_page: Open, url: str) -> None:
+    page = open_page(f"{url}/?runs=iwae:k=7,renyi:alpha=0.5&k=9&seed=5&steps=77&words=deep learning&plot=difference")
+    expect(page.get_by_label("run 2, trained by")).to_be_visible()
+    expect(page.get_by_label("own k").first).to_have_value("7")
+    expect(page.get_by_label("alpha")).to_have_value("0.5")
+    expect(page.get_by_text("latent code of an image from the encoder")).to_be_visible()
+    page.get_by_label("seed", exact=True).fill("6")
+    page.get_by_label("seed", exact=True).press("Enter")
+    page.wait_for_url(re.compile(r"seed=6"))
+    assert "steps=77" in page.url
+    page.get_by_role("button", name="Share").click()
+    expect(page.get_by_test_id("stCode").first).to_contain_text("seed=6")
+
+
+def test_files_to_take_home(open_page: Open, url: str) -> None:
+    page = open_page(f"{url}/?k=2&batch_size=2&steps=12&eval_k=10&eval_images=10")
+    press(page, "Train")
+    expect(page.locator(STATUS)).to_contain_text("Completed: step 12", timeout=120_000)
+    page.get_by_role("button", name="Take home").click()
+    texts = {}
+    for label in ("Every number (CSV)", "Specification (JSON)", "Python that repeats it", "The whole experiment"):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=label).click()
+        texts[label] = Path(download.value.path()).read_text()
+    assert ExperimentSpec.from_json(texts["Specification (JSON)"]).steps == 12
+    assert texts["Every number (CSV)"].count("\n") > 12
+    assert "iwae_core" in texts["Python that repeats it"]
+    assert "<!doctype html>" in texts["The whole experiment"]
+
+
+@pytest.mark.parametrize("label", ["k = 1: the same", "Binary latent variables: VIMCO"])
+def test_a_preset_trains_and_says_what_to_notice(open_page: Open, url: str, label: str) -> None:
+    page = open_page(url)
+    page.get_by_role("button", name=label).click()
+    page.wait_for_url(RUN_LINK)
+    wait_for_step(page, 1)
+    expect(page.get_by_test_id("stAlert")).to_contain_text(label)
+    if label.startswith("k = 1"):
+        page.wait_for_function(f"{BOUNDS}._fullData?.length > 2", timeout=60_000)
+        lines = y_values(page, BOUNDS)
+        assert lines["VAE: L<sub>k</sub>"] == lines["IWAE: L<sub>k</sub>"]
+    stop(page)
+
+
+def test_the_tour_asks_before_it_tells(open_page: Open, url: str) -> None:
+    page = open_page(url)
+    page.get_by_role("button", name="Tour", exact=True).click()
+    expect(page.get_by_text("1 of 7.")).to_be_visible()
+    expect(page.get_by_role("button", name="Show me")).to_be_disabled()
+    page.get_by_text("It rises", exact=True).click()
+    page.get_by_role("button", name="Show me").click()
+    expect(page.get_by_text(re.compile("You said “It rises”. It stays at −"))).to_be_visible()
+    page.wait_for_function(f"{BOUNDS}?.layout?.shapes?.[0].x0 == 5000")
+    for number in range(2, 8):
+        page.get_by_role("button", name="Next").click()
+        expect(page.get_by_text(f"{number} of 7.")).to_be_visible()
+    page.get_by_text("Not at all", exact=True).click()
+    page.get_by_role("button", name="Train and see").click()
+    page.wait_for_url(RUN_LINK)
+    expect(page.get_by_text(re.compile("Right. Not at all"))).to_be_visible()
+    stop(page)
+    page.get_by_role("button", name="Leave the tour").click()
+    expect(page.get_by_text("7 of 7.")).to_have_count(0)
+
+
+def test_a_sweep_over_training_k(open_page: Open, url: str) -> None:
+    page = open_page(url)
+    page.goto(f"{url}/sweep?ks=1,5&batch_size=2&steps=8&eval_k=10&eval_images=10")
+    page.get_by_role("button", name="Train the sweep").click()
+    page.wait_for_url(re.compile(r"sweep=[0-9a-f]{32}(,|%2C)[0-9a-f]{32}"))
+    table = page.locator(".live-html table")
+    expect(table.get_by_text("8 of 8, completed")).to_have_count(4, timeout=120_000)
+    lines = page.evaluate(
+        "Object.fromEntries(document.querySelector('.live-chart-plot')._fullData.map(t => [t.name, [...t.x]]))"
+    )
+    assert lines["VAE: L<sub>k</sub>"] == lines["IWAE: ELBO"] == [1, 5]
+    expect(page.get_by_role("button", name="Train the sweep")).to_be_enabled()
+
+
+def test_a_killed_worker_is_replaced_and_the_run_goes_on(open_page: Open, url: str, runs: Path) -> None:
+    page = open_page(url)
+    before = set(workers(runs))
+    run_id = train(page)
+    wait_for_step(page, 3)
+    busy = [pid for pid in workers(runs) if run_id in _open_files(pid)]
+    assert len(busy) == 1, before
+    os.kill(busy[0], signal.SIGKILL)
+    steps = step(page)
+    wait_for_step(page, steps + 20)
+    log = (runs / run_id / "events.jsonl").read_text().splitlines()
+    numbers = [json.loads(line)["number"] for line in log if line.endswith("}")]
+    assert numbers == list(range(len(numbers)))
+    stop(page)
+
+
+def _open_files(pid: int) -> str:
+    return " ".join(str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir())

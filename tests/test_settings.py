@@ -1,0 +1,54 @@
+"""Settings of the page: what an address may hold, and what is refused."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from iwae_core.spec import SpecError
+from ui.settings import ALL, parse_runs, runs_text
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_default_of_every_setting_survives_the_address(name: str) -> None:
+    setting = ALL[name]
+    text = "" if setting.default is None else str(setting.default)
+    assert setting.parse(text) == setting.default
+
+
+@pytest.mark.parametrize("text", ["-1", "0", "1e9", "1000000000", "nan", "inf", "x", "[1]", "5.5", "\0", "5" * 60_000])
+def test_absurd_k_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="a whole number from 1 to 5,000"):
+        ALL["k"].parse(text)
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-1", "0", "1e9", "", "x"])
+def test_absurd_learning_rates_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="a number from"):
+        ALL["learning_rate"].parse(text)
+
+
+@pytest.mark.parametrize("text", ["vae", "vae,iwae", "vae,iwae:k=5", "renyi:k=8:alpha=-0.5,miwae:k=8:repeats=4"])
+def test_runs_come_back_from_the_address(text: str) -> None:
+    assert runs_text(parse_runs(text)) == text
+    assert ALL["runs"].parse(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "nobody", "vae,", "vae,vae,vae,vae,vae", "iwae:k=0", "iwae:k=1e9", "iwae:z=1", "iwae:k", "<script>"]
+)
+def test_runs_that_cannot_be_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="up to 4 estimators"):
+        ALL["runs"].parse(text)
+    with pytest.raises(SpecError):
+        parse_runs(text)
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_understood_or_refused(text: str) -> None:
+    for setting in ALL.values():
+        try:
+            value = setting.parse(text)
+        except ValueError as error:
+            assert str(error)  # noqa: PT017 (the value matters in the other case)
+        else:
+            assert setting.parse("" if value is None else str(value)) == value

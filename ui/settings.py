@@ -1,0 +1,197 @@
+"""One table of settings: it makes the defaults, the inputs, and the address that brings all of it back."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
+from typing import Any, NamedTuple
+
+import streamlit as st
+
+from iwae_core.estimators import ESTIMATORS
+from iwae_core.models import MODELS
+from iwae_core.registry import Registry
+from iwae_core.schedules import SCHEDULES
+from iwae_core.spec import MAX_RUNS, SETTINGS, ExperimentSpec, Limits, RunSpec, SpecError, Swap, limits
+from iwae_core.words import Dialect
+
+MAX_STEPS = 1_000_000  # the server keeps a row for each in memory; the command line allows more
+DEFAULT = ExperimentSpec()
+OWN = ("k", *SETTINGS)  # what a single run may set for itself
+
+
+class Setting(NamedTuple):
+    """Something a visitor can choose: what it is without a choice, and how a text becomes a value or is refused."""
+
+    default: Any
+    parse: Callable[[str], Any]
+    label: str = ""
+    limits: Limits | None = None
+
+
+def number(default: Any, allowed: Limits) -> Setting:
+    """A number within limits, whole if they are."""
+
+    def parse(text: str) -> int | float | None:
+        value: int | float | None = None
+        try:
+            value = int(text) if isinstance(allowed.minimum, int) else float(text)
+        except ValueError:
+            if text == "" and default is None:
+                return None
+        if not allowed.allow(value):
+            raise ValueError(f"{allowed}")
+        return value
+
+    return Setting(default, parse, allowed.label, allowed)
+
+
+def choice(default: str, options: Registry[Any] | tuple[str, ...], label: str = "") -> Setting:
+    """One of some names."""
+
+    def parse(text: str) -> str:
+        if text not in options:
+            raise ValueError(f"one of {', '.join(options)}")
+        return text
+
+    return Setting(default, parse, label)
+
+
+def _runs(text: str) -> str:
+    try:
+        return runs_text(parse_runs(text))
+    except SpecError as error:
+        raise ValueError(f"up to {MAX_RUNS} estimators such as vae,iwae:k=5 ({error})") from error
+
+
+def parse_swaps(text: str) -> tuple[Swap, ...]:
+    """`1:600:iwae:20,...`: planned changes of the estimator of a run.
+
+    Raises:
+        SpecError: not a list of swaps.
+    """
+    return tuple(Swap.parse(part) for part in text.split(",")) if text else ()
+
+
+def _swaps(text: str) -> str:
+    try:
+        return ",".join(map(str, parse_swaps(text)))
+    except SpecError as error:
+        raise ValueError(f"swaps such as 1:600:iwae:20 ({error})") from error
+
+
+def parse_runs(text: str) -> list[dict[str, Any]]:
+    """`vae,iwae:k=5,renyi:alpha=0.5` as keyword arguments of `RunSpec`.
+
+    Raises:
+        SpecError: an unknown estimator or setting, or too many.
+    """
+    runs: list[dict[str, Any]] = []
+    for part in text.split(","):
+        name, *own = part.split(":")
+        if name not in ESTIMATORS:
+            raise SpecError(f"there is no estimator {name[:40]!r}")
+        run: dict[str, Any] = {"estimator": name}
+        for key, _, value in (item.partition("=") for item in own):
+            if key not in OWN:
+                raise SpecError(f"a run has no setting {key[:40]!r}")
+            try:
+                run[key] = number(0, limits(RunSpec)[key]).parse(value)
+            except ValueError as error:
+                raise SpecError(f"{key} must be {error}") from error
+        runs.append(run)
+    if len(runs) > MAX_RUNS:
+        raise SpecError(f"{len(runs)} runs are too many")
+    return runs
+
+
+def runs_text(runs: list[dict[str, Any]]) -> str:
+    """The inverse of `parse_runs`."""
+    return ",".join(
+        ":".join([run["estimator"], *(f"{key}={run[key]}" for key in OWN if run.get(key) is not None)]) for run in runs
+    )
+
+
+def _experiment() -> Iterator[tuple[str, Setting]]:
+    yield "runs", Setting(",".join(run.estimator for run in DEFAULT.runs), _runs, "runs")
+    yield "k", number(DEFAULT.runs[0].k, limits(RunSpec)["k"])
+    yield "model", choice("one_layer", MODELS, "model")
+    allowed = {**limits(ExperimentSpec), "steps": limits(ExperimentSpec)["steps"]._replace(maximum=MAX_STEPS)}
+    yield from ((name, number(getattr(DEFAULT, name), limit)) for name, limit in allowed.items())
+    yield "swaps", Setting("", _swaps, "planned swaps")
+    yield "schedule", choice(DEFAULT.schedule, SCHEDULES, "learning rate schedule")
+
+
+EXPERIMENT = dict(_experiment())
+VIEW = {
+    "plot": choice("bounds", ("bounds", "spread", "gap", "difference")),
+    "view_k": number(50, Limits(1, 10_000, "view k")),
+    "at": number(-1, Limits(-1, 10**9, "evaluation shown, -1 is the latest")),
+    "x": choice("steps", ("steps", "samples", "seconds"), "axis of the training curves"),
+    "digit": number(0, Limits(0, 9, "digit shown")),
+    "panel": choice("digits", ("digits", "weights", "plane", "closeup"), "panel"),
+    "words": choice(Dialect.STATISTICS.value, tuple(Dialect), "whose words"),
+    "preset": number(-1, Limits(-1, 7, "preset whose remarks are shown, -1 is none")),
+    "tour": number(0, Limits(0, 7, "step of the tour, 0 is none")),
+    "hide": choice("", ("", "settings", "controls"), "what to hide"),
+}
+ALL = EXPERIMENT | VIEW
+
+
+def restore(table: Mapping[str, Setting] = ALL) -> list[str]:
+    """Begin each script run: settings from the address the first time, kept from then on.
+
+    Returns what in the address could not be used, a sentence each.
+    """
+    state, refused = st.session_state, []
+    for name, setting in table.items():
+        if name not in state:
+            state[name] = setting.default
+            if name in st.query_params:
+                given = st.query_params[name]
+                try:
+                    state[name] = setting.parse(given)
+                except ValueError as error:
+                    shown = given[:40].encode("ascii", "backslashreplace").decode()
+                    refused.append(f"{name} in the address must be {error}; got {shown!r}")
+        else:
+            state[name] = state[name]  # or it would be forgotten while its input is not on the page
+    return refused
+
+
+def remember(table: Mapping[str, Setting] = ALL) -> None:
+    """Put every setting that is not the default into the address."""
+    wanted = {name: str(st.session_state[name]) for name in table if st.session_state[name] != table[name].default}
+    for name in table:
+        if name in wanted and st.query_params.get(name) != wanted[name]:
+            st.query_params[name] = wanted[name]
+        elif name not in wanted and name in st.query_params:
+            del st.query_params[name]
+
+
+def chosen() -> ExperimentSpec:
+    """The experiment that the settings ask for now.
+
+    Raises:
+        SpecError: they cannot be combined.
+    """
+    state = st.session_state
+    common = {"k": state["k"], "model": state["model"]}
+    runs = tuple(RunSpec(**{**common, **run}) for run in parse_runs(state["runs"]))
+    names = {f.name for f in fields(ExperimentSpec)}
+    values = {name: state[name] for name in EXPERIMENT if name in names and name not in ("runs", "swaps")}
+    return ExperimentSpec(runs, swaps=parse_swaps(state["swaps"]), **values)
+
+
+def adopt(spec: ExperimentSpec) -> None:
+    """Make the settings those of an experiment."""
+    first = spec.runs[0]
+    own = [{"estimator": run.estimator, **run.settings} for run in spec.runs]
+    for entry, run in zip(own, spec.runs, strict=True):
+        if run.k != first.k:
+            entry["k"] = run.k
+    choose(runs=runs_text(own), k=first.k, model=first.model, swaps=",".join(map(str, spec.swaps)))
+    choose(**{name: getattr(spec, name) for name in EXPERIMENT if name not in ("runs", "k", "model", "swaps")})
+
+
+def choose(**values: Any) -> None:
+    """Set settings, from a button's callback."""
+    st.session_state.update(values)
