@@ -1,4 +1,4 @@
-"""The command line: `python -m iwae_core train ...`, `evaluate DIR`, `evidence DIR` and `signal DIR`."""
+"""The command line: `python -m iwae_core train ...`, `evaluate DIR` and the rest of `iwae_core.commands`."""
 
 import sys
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from iwae_core.commands import COMMANDS
 from iwae_core.datasets import DataError
 from iwae_core.log import LogError
 from iwae_core.options import UsageError, parser
+from iwae_core.pretrained import PretrainedError
 from iwae_core.spec import SpecError
 from iwae_core.train import prepare_process
 
@@ -21,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UsageError, SpecError) as error:
         print(f"iwae_core: {error}", file=sys.stderr)
         return 2
-    except (CheckpointError, LogError, DataError, OSError) as error:
+    except (CheckpointError, LogError, DataError, PretrainedError, OSError) as error:
         print(f"iwae_core: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -2,23 +2,29 @@
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
+from iwae_core import pretrained
 from iwae_core.bounds import iwae_bound
 from iwae_core.curves import nested_grid
 from iwae_core.engines.runner import CHECKPOINT, LOG, SPEC, rewind, run, saved
 from iwae_core.estimators import ESTIMATORS
 from iwae_core.evaluate import ACTIVE, active_units, bound_curves, log_weights, simulated_evidence
-from iwae_core.events import Failed
+from iwae_core.events import Failed, Finished
+from iwae_core.export import csv_text
 from iwae_core.gradients import gradient_moments
 from iwae_core.history import History, estimate
-from iwae_core.log import LogReader
+from iwae_core.log import LogReader, outcome
 from iwae_core.models import Model
 from iwae_core.options import EVIDENCE, SIGNAL, UsageError, parser, requested, whole_numbers
+from iwae_core.report import report as html_report
 from iwae_core.spec import ExperimentSpec, RunSpec, Swap
 from iwae_core.summaries import (
     EVIDENCE_K,
@@ -46,7 +52,9 @@ def train(options: argparse.Namespace) -> int:
     if isinstance(history.outcome, Failed):
         print(f"iwae_core: {history.outcome.message}", file=sys.stderr)
         return 1
-    print(json.dumps(training_summary(history, spec)) if options.json else f"\nlog and weights are in {folder}")
+    reason = history.outcome.reason if history.outcome else ""
+    summary = training_summary(history, spec) | {"end": reason}
+    print(json.dumps(summary) if options.json else f"\n{reason}; log and weights are in {folder}")
     return 0
 
 
@@ -68,9 +76,9 @@ def _resumed(options: argparse.Namespace) -> History:
         raise UsageError(f"argument --resume: {folder} holds no run; give a folder written by train")
     if requested(options) != requested(parser().parse_args(["train", "--resume", "."])):
         raise UsageError("argument --resume: a run goes on as it was begun; give no other settings")
-    state = saved(folder)
-    if state and state["step"] == json.loads(state["spec"])["steps"]:
-        raise UsageError(f"argument --resume: {folder} has made all its {state['step']:,} steps")
+    end = outcome(folder / LOG)
+    if isinstance(end, Finished) and not end.stopped:
+        raise UsageError(f"argument --resume: {folder} has come to its end: {end.reason or 'all steps are made'}")
     rewind(folder)
     return History(LogReader(folder / LOG).new())
 
@@ -84,11 +92,10 @@ def evaluate(options: argparse.Namespace) -> int:
         curves = bound_curves(model, x, ks, spec.seed, lambda done: show_progress("image", done, len(x), options.json))
         log_p.append(curves.iwae[-1].numpy())
         lead, stderr = map(float, estimate(log_p[-1] - log_p[0]))
-        active = [int((layer > ACTIVE).sum()) for layer in active_units(model, x, ACTIVITY_SAMPLES, spec.seed)]
         runs.append(
             describe(run_spec, _swaps(state, index))
             | curve_summary(ks, curves)
-            | {"active_units": active, "lead": lead, "lead_stderr": stderr}
+            | {"active_units": _active(model, x, spec.seed), "lead": lead, "lead_stderr": stderr}
         )
     result = {"runs": runs, "images": len(x), "samples": options.k, "step": state["step"]}
     print(json.dumps(result) if options.json else "\n" + "\n".join(evaluation_table(result)))
@@ -136,6 +143,61 @@ def signal(options: argparse.Namespace) -> int:
     return 0
 
 
+def report(options: argparse.Namespace) -> int:
+    """Write what a folder's log tells as one HTML file, and as a table if asked to."""
+    history = History(LogReader(options.directory / LOG).new())
+    if history.spec is None:
+        raise UsageError(
+            f"argument DIR: {options.directory} holds no run that has begun; give a folder written by train"
+        )
+    options.out.write_text(html_report(history), encoding="utf-8")
+    if options.csv:
+        options.csv.write_text(csv_text(history), encoding="utf-8", newline="")
+    print(f"the report is in {options.out}")
+    return 0
+
+
+def ship(options: argparse.Namespace) -> int:
+    """Store the models of a folder with the program, each with what it achieves on test images once stored."""
+    state, spec, models = _trained(options.directory)
+    names = options.name.split(",")
+    if len(names) != len(models) or not all(re.fullmatch(r"[a-z0-9_]+", name) for name in names):
+        raise UsageError(f"argument --name: give {len(models)} names of a-z, 0-9 and _, one for each run; got {names}")
+    data = Experiment(spec).data
+    x, ks = data.held_out(spec.seed, options.limit), nested_grid(options.k)
+
+    def measure(model: Model) -> dict[str, Any]:
+        curves = bound_curves(model, x, ks, spec.seed, lambda done: show_progress("image", done, len(x), options.json))
+        found = curve_summary(ks, curves)
+        del found["curve"]
+        found |= {"active_units": _active(model, x, spec.seed), "images": len(x), "samples": options.k}
+        return found | {"step": state["step"], "batch_size": spec.batch_size, "seed": spec.seed}
+
+    for index, (run_spec, model, name) in enumerate(zip(spec.runs, models, names, strict=True)):
+        entry = pretrained.ship(model, describe(run_spec, _swaps(state, index)), name, x, measure, options.to)
+        print(json.dumps({name: entry}) if options.json else f"{name}: {entry['bits']} bits, NLL {entry['nll']:.2f}")
+    pretrained.write_digits(pretrained.choose_digits(data), options.to)
+    return 0
+
+
+def _active(model: Model, x: Tensor, seed: int) -> list[int]:
+    """The number of active units of each stochastic layer."""
+    return [int((layer > ACTIVE).sum()) for layer in active_units(model, x, ACTIVITY_SAMPLES, seed)]
+
+
+def bench(options: argparse.Namespace) -> int:
+    """Measure speed, if the benchmarks are here: they belong to a clone of the repository, not to an installation."""
+    try:
+        from benchmarks import command
+    except ModuleNotFoundError as error:
+        raise UsageError(f"bench runs in a clone of the repository, from its top folder ({error})") from error
+    try:
+        return command.bench(options)
+    except command.BenchError as error:
+        print(f"iwae_core: {error}", file=sys.stderr)
+        return 1
+
+
 def _trained(folder: Path) -> tuple[dict[str, Any], ExperimentSpec, list[Model]]:
     """The checkpoint of a folder, its specification and its models."""
     state = saved(folder) if (folder / CHECKPOINT).is_file() else None
@@ -153,4 +215,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "evaluate": evaluate,
     "evidence": evidence,
     "signal": signal,
+    "report": report,
+    "ship": ship,
+    "bench": bench,
 }

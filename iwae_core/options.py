@@ -1,6 +1,7 @@
 """The arguments of the command line, and the experiment that those of `train` describe."""
 
 import argparse
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any, NoReturn
 
 from iwae_core.estimators import ESTIMATORS
 from iwae_core.models import MODELS
+from iwae_core.pretrained import SHIPPED
 from iwae_core.schedules import SCHEDULES
 from iwae_core.spec import SETTINGS, ExperimentSpec, Limits, RunSpec, Swap, limits
 
@@ -29,7 +31,9 @@ class Parser(argparse.ArgumentParser):
 def parser() -> Parser:
     """The commands and their options, with defaults and limits from the specification."""
     root = Parser(prog="python -m iwae_core", description="Train and compare multi-sample variational bounds.")
-    commands = root.add_subparsers(required=True, dest="command", metavar="train | evaluate | evidence | signal")
+    commands = root.add_subparsers(
+        required=True, dest="command", metavar="train | evaluate | evidence | signal | report | ship | bench"
+    )
     _train(commands.add_parser("train", help="train one or more estimators in lockstep"))
 
     evaluate = commands.add_parser("evaluate", help="bounds of a trained experiment on test images")
@@ -44,10 +48,30 @@ def parser() -> Parser:
     signal.add_argument("--k", default="1,8,64", help="comma list of numbers of samples (default 1,8,64)")
     _numbers(signal, SIGNAL)
 
-    for command in (evaluate, evidence, signal):
+    ship = commands.add_parser("ship", help="store trained models with the program, small")
+    ship.add_argument("--name", required=True, help="comma list of names, one for each run of the folder")
+    ship.add_argument("--to", type=Path, default=SHIPPED, help="folder of the manifest (default: the program's own)")
+    _numbers(ship, {"k": (limits(ExperimentSpec)["eval_k"], 5000)})
+    _numbers(ship, {"limit": (limits(ExperimentSpec)["eval_images"], 1000)})
+
+    bench = commands.add_parser("bench", help="speed, side by side with other libraries (in a clone of the repository)")
+    bench.add_argument("--quick", action="store_true", help="one small size and few rounds: to see that it works")
+    bench.add_argument(
+        "--peers", default=sys.executable, metavar="PYTHON", help="a Python that has the other libraries"
+    )
+    bench.add_argument(
+        "--write", action="store_true", help="put the results into benchmarks/ and the table into README"
+    )
+
+    for command in (evaluate, evidence, signal, ship):
         command.add_argument("directory", type=Path, metavar="DIR", help="a folder written by train")
     for command in commands.choices.values():
         command.add_argument("--json", action="store_true", help="print one JSON object and no progress bar")
+
+    report = commands.add_parser("report", help="an experiment as one HTML file, and its numbers as a table")
+    report.add_argument("directory", type=Path, metavar="DIR", help="a folder written by train")
+    report.add_argument("--out", type=Path, required=True, metavar="FILE", help="HTML file to write")
+    report.add_argument("--csv", type=Path, metavar="FILE", help="CSV file to write as well")
     return root
 
 
@@ -71,6 +95,7 @@ def _train(train: argparse.ArgumentParser) -> None:
     _numbers(train, {name: (limit, getattr(default, name)) for name, limit in limits(ExperimentSpec).items()})
     train.add_argument("--schedule", default="constant", help=f"of the learning rate: {', '.join(SCHEDULES)}")
     train.add_argument("--swap", action="append", default=[], metavar="RUN:STEP:ESTIMATOR:K", help=SWAP_HELP)
+    train.add_argument("--spec", type=Path, metavar="FILE", help="a spec.json instead of all the settings above")
     folder = train.add_mutually_exclusive_group(required=True)
     folder.add_argument("--out", type=Path, metavar="DIR", help="new folder for log and weights")
     folder.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run of this folder, as it was begun")
@@ -84,9 +109,18 @@ def _numbers(command: argparse.ArgumentParser, options: dict[str, tuple[Limits, 
 
 
 def requested(options: argparse.Namespace) -> ExperimentSpec:
-    """The experiment that the options of `train` describe."""
+    """The experiment that the options of `train` describe, or their file does."""
+    if options.spec is None:
+        return _described(options)
+    if _described(options) != ExperimentSpec():
+        raise UsageError("argument --spec: the file describes the whole experiment; give no other settings")
+    # Bytes that are no text make no name or number either, so the specification's own error tells of them.
+    return ExperimentSpec.from_json(options.spec.read_text("utf-8", "replace"))
+
+
+def _described(options: argparse.Namespace) -> ExperimentSpec:
     numbers = {name: getattr(options, name) for name in limits(ExperimentSpec)}
-    swaps = tuple(map(_swap, options.swap))
+    swaps = tuple(map(Swap.parse, options.swap))
     return ExperimentSpec(runs=_runs(options), schedule=options.schedule, swaps=swaps, **numbers)
 
 
@@ -124,17 +158,6 @@ def _one_each(option: str, values: list[Any], count: int) -> list[Any]:
             f"argument --{option}: give one value, or one for each of the {count} estimators; got {len(values)}"
         )
     return values * (count // len(values))
-
-
-def _swap(text: str) -> Swap:
-    try:
-        run, step, estimator, k = text.split(":")
-        numbers = int(run), int(step), int(k)
-    except ValueError:
-        raise UsageError(
-            f"argument --swap: expected RUN:STEP:ESTIMATOR:K, as in 0:1000:iwae:50; got {text!r}"
-        ) from None
-    return Swap(run=numbers[0], step=numbers[1], estimator=estimator, k=numbers[2])
 
 
 def _within(allowed: Limits) -> Callable[[str], int | float]:
