@@ -33,7 +33,7 @@ FRAMES = 40  # evaluations to choose from: each takes a few kilobytes
 
 
 # Figures of the report, and whether readers can go back to each evaluation.
-CHARTS = {"bounds": True, "curves": False, "difference": True, "spread": False}
+CHARTS = {"bounds": True, "curves": False, "difference": True, "gap": False, "spread": False}
 
 
 def report(history: History, dialect: str = words.Dialect.STATISTICS) -> str:
