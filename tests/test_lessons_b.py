@@ -68,7 +68,7 @@ def open_page(browser: Browser, url: str) -> Iterator[Callable[..., Page]]:
         page.on("pageerror", lambda error: errors.append(error))
         pages.append(page)
         page.goto(f"{url}/{address}")
-        expect(page.locator(".live-chart .main-svg, .terms").first).to_be_visible()
+        expect(page.locator(".live-chart .main-svg, .terms").first).to_be_visible(timeout=120_000)
         return page
 
     yield open_page
