@@ -97,7 +97,7 @@ def test_truth_ratio_and_corrections(open_page: Callable[..., Page]) -> None:
     page = open_page("truth?truth_dims=1&truth_shift=0.0&truth_ratio=0.5")
     assert cells(page, "1,000")[1:] == ["0.0966", "0.0006", "∞"]
     page.get_by_role("button", name="wide, KL 0.097").click()
-    expect(page.get_by_text("χ² = 0.1087")).to_be_visible()  # 1.76 / sqrt(2.52) - 1
+    expect(page.get_by_role("paragraph").filter(has_text="χ² = 0.1087")).to_be_visible()  # 1.76 / sqrt(2.52) - 1
     page.get_by_role("radio", name="jackknife").click()
     page.wait_for_function(f"{PLOT}[0]._fullData.some(trace => trace.name.startsWith('jackknife 2'))")
     page.wait_for_url(re.compile("truth_correct=jackknife"))
