@@ -13,8 +13,7 @@ from iwae_core.curves import nested_curve
 from iwae_core.models import Model, Noise
 from iwae_core.randomness import generator
 
-# A block of samples this large keeps the matrices efficient and in the cache; more would only take memory.
-ROWS = 1000
+ROWS = 5000  # samples at a time: more would only take memory
 IMAGES = 50
 SHOWN = 50  # samples of an image that are kept one by one
 ACTIVE = 0.01  # the variance above which a unit counts as active
@@ -45,10 +44,11 @@ def log_weights(model: Model, x: Float[Tensor, "images pixels"], samples: int, s
     """
     result = torch.empty(samples, len(x), dtype=torch.float64)
     for image in range(len(x)):
-        noise = evaluation_noise(model, samples, seed, first + image)
+        one, noise = x[image : image + 1], evaluation_noise(model, samples, seed, first + image)
+        encoded = model.encode(one)
         for start in range(0, samples, ROWS):
             block = tuple(layer[start : start + ROWS] for layer in noise)
-            draws = model.draw(x[image : image + 1], block)
+            draws = model.draw(one, block, encoded=encoded)
             result[start : start + ROWS, image] = draws.log_weights[:, 0]
     return result
 

@@ -56,10 +56,10 @@ def test_runs_in_lockstep_see_identical_minibatches_and_noise(monkeypatch: pytes
     experiment = Experiment(SMALL)
     for index, run in enumerate(experiment.runs):
 
-        def spy(x: Tensor, noise: Noise, *path: object, index: int = index, run: Run = run) -> Draws:
+        def spy(x: Tensor, noise: Noise, *path: object, index: int = index, run: Run = run, **more: object) -> Draws:
             if torch.is_grad_enabled():
                 seen.setdefault(index, []).append((x.clone(), noise[0].clone()))
-            return type(run.model).draw(run.model, x, noise, *path)
+            return type(run.model).draw(run.model, x, noise, *path, **more)
 
         monkeypatch.setattr(run.model, "draw", spy)
     list(experiment.train())

@@ -145,7 +145,7 @@ class Bernoulli(Conditional):
 
     def forward(self, value: Tensor, given: Tensor | None) -> Tensor:
         """log Bernoulli(value; sigmoid(logits)); constant in `value`."""
-        layers = _linear_layers(self.network)
+        layers = linear_layers(self.network)
         if layers and given is not None and given.ndim == 3:
             return bernoulli_network_log_likelihood(value, given, layers)
         return bernoulli_log_likelihood(value, self.network(given))
@@ -167,7 +167,7 @@ class Bernoulli(Conditional):
         return torch.sigmoid(self.network(given))
 
 
-def _linear_layers(network: nn.Module) -> list[nn.Linear]:
+def linear_layers(network: nn.Module) -> list[nn.Linear]:
     """The linear layers of a network made of them and tanh between; none if it is another."""
     parts = list(network) if isinstance(network, nn.Sequential) else [network]
     linear, between = parts[::2], parts[1::2]

@@ -7,7 +7,7 @@ and what is scaled is the narrow side of each matrix product.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import softplus
 
 LogDensity = Float[Tensor, "k batch"]
+BLOCK = 1000  # rows of logits made at a time: they stay in the cache until they are used up
 MANY = 8  # samples of each x from which on it is cheaper to multiply x by the weights than by every sample's logits
 
 
@@ -32,87 +33,146 @@ def bernoulli_network_log_likelihood(
     parameters = [parameter for layer in layers for parameter in (layer.weight, layer.bias)]
     differentiate = torch.is_grad_enabled() and any(value.requires_grad for value in (h, *parameters))
     with torch.no_grad():
-        rows = _Rows(x, h, parameters, differentiate)
-    if not differentiate:
-        return rows.value
+        if not differentiate:
+            return _value(x, h, parameters)
+        rows = Rows(x, h, parameters)
     in_parameters: Tensor = _InParameters.apply(rows, *parameters)  # type: ignore[no-untyped-call]
     if not h.requires_grad:
         return rows.value + in_parameters
-    in_h: Tensor = _InLatents.apply(rows, h, parameters[0])  # type: ignore[no-untyped-call]
+    in_h: Tensor = _InLatents.apply(rows, h)  # type: ignore[no-untyped-call]
     return in_h + in_parameters
 
 
-class _Rows:
+class Rows:
     """The network at every row of k x batch samples: its value, and the derivatives of each row's value.
 
     `inputs` are what each layer is given, and `errors` the derivatives in what each puts out before its tanh.
     """
 
-    def __init__(self, x: Tensor, h: Tensor, parameters: Sequence[Tensor], differentiate: bool) -> None:
-        weights, biases, shape = parameters[::2], parameters[1::2], h.shape[:-1]
-        self.inputs = [h.reshape(-1, h.shape[-1])]
-        for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-            self.inputs.append(torch.addmm(bias, self.inputs[-1], weight.T).tanh_())
-        features, weight, bias = self.inputs[-1], weights[-1], biases[-1]
-        logits = torch.addmm(bias, features, weight.T).view(*shape, -1)
-        if x.ndim < h.ndim and len(h) >= MANY:  # x (W f + b) = (x W) f + x b
-            agreement = (features.view(*shape, -1) * (x @ weight)).sum(-1) + x @ bias
-        else:
-            agreement = torch.einsum("...d,...d->...", x, logits)
-        normaliser, error = _normaliser_and_error(x, logits, differentiate)
-        if not math.isfinite(normaliser.sum()):  # an exponential overflowed
-            logits = torch.addmm(bias, features, weight.T).view(*shape, -1)
-            normaliser, error = softplus(logits).sum(-1), x - torch.sigmoid(logits)
-        self.value = agreement - normaliser
-        self.errors = [error.flatten(0, -2)]
-        if differentiate:
-            for weight, output in zip(weights[:0:-1], self.inputs[:0:-1], strict=True):
-                error = self.errors[0] @ weight
-                self.errors.insert(0, torch.ops.aten.tanh_backward.grad_input(error, output, grad_input=error))
+    def __init__(self, x: Tensor, h: Tensor, parameters: Sequence[Tensor]) -> None:
+        weights, last = parameters[::2], (parameters[-2], parameters[-1])
+        self.inputs, self.first = _inputs(h, parameters), weights[0]
+        features, values = self.inputs[-1], []
+        below, errors = torch.empty_like(features), features.new_empty(len(features), len(weights[-1]))
+        for rows, of_x, agreement in _blocks(x, h, features, *last):
+            values.append(_block_value(of_x, agreement, features[rows], *last, errors[rows]))
+            if len(weights) > 1:
+                torch.mm(errors[rows], weights[-1], out=below[rows])
+        self.value, self.errors = torch.cat(values), [errors]
+        for weight, output in zip(weights[:0:-1], self.inputs[:0:-1], strict=True):
+            error = below if weight is weights[-1] else self.errors[0] @ weight
+            self.errors.insert(0, tanh_backward_(error, output))
+
+    def in_h(self, gradient: Tensor) -> Tensor:
+        """The derivative in h, `[k x batch, units]`, for a cotangent of the value."""
+        return (self.errors[0] @ self.first).mul_(gradient.reshape(-1, 1))
+
+    def in_parameters(self, gradient: Tensor) -> list[Tensor]:
+        """The derivative in each parameter."""
+        scale = gradient.reshape(-1)
+        pairs = zip(self.errors, self.inputs, strict=True)
+        return [part for error, given in pairs for part in (error.T @ (given * scale.unsqueeze(-1)), scale @ error)]
 
 
-def _normaliser_and_error(x: Tensor, logits: Tensor, differentiate: bool) -> tuple[Tensor, Tensor]:
-    """sum log(1 + e^l), and x - sigmoid(l), from one exponential for each unit; not finite if it overflows."""
+def tanh_backward_(error: Tensor, output: Tensor) -> Tensor:
+    """The derivative before a tanh from the one after it, in place."""
+    found: Tensor = torch.ops.aten.tanh_backward.grad_input(error, output, grad_input=error)
+    return found
+
+
+def _value(x: Tensor, h: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+    """The value alone, in the memory of one block of logits."""
+    last, features = (parameters[-2], parameters[-1]), _inputs(h, parameters)[-1]
+    memory = features.new_empty(min(len(features), max(BLOCK, h.shape[-2])), len(last[0]))
+    values = []
+    for rows, of_x, agreement in _blocks(x, h, features, *last):
+        part = features[rows]
+        values.append(_block_value(of_x, agreement, part, *last, memory[: len(part)], differentiate=False))
+    return torch.cat(values)
+
+
+def _inputs(h: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
+    """What each layer is given, `[k x batch, units]`."""
+    inputs, hidden = [h.reshape(-1, h.shape[-1])], parameters[:-2]
+    for weight, bias in zip(hidden[::2], hidden[1::2], strict=True):
+        inputs.append(torch.addmm(bias, inputs[-1], weight.T).tanh_())
+    return inputs
+
+
+def _blocks(
+    x: Tensor, h: Tensor, features: Tensor, weight: Tensor, bias: Tensor
+) -> Iterator[tuple[slice, Tensor, Tensor | None]]:
+    """Some rows at a time, their x, and x . l where that needs no logits: x . (W f + b) = (x W) . f + x . b."""
+    k, images = h.shape[:-1]
+    agreement = None
+    if x.ndim < h.ndim and k >= MANY:
+        agreement = x @ bias + _inner(x @ weight, features.view(k, images, -1))
+    samples = max(1, BLOCK // images)
+    for start in range(0, k, samples):
+        part = slice(start, start + samples)
+        rows = slice(part.start * images, part.stop * images)
+        yield rows, x if x.ndim < h.ndim else x[part], None if agreement is None else agreement[part]
+
+
+def _inner(fixed: Tensor, values: Tensor) -> Tensor:
+    """The inner product of each image's vector with each of its k."""
+    return (values[:, 0] @ fixed[0])[:, None] if len(fixed) == 1 else (values * fixed).sum(-1)
+
+
+def _block_value(
+    x: Tensor,
+    agreement: Tensor | None,
+    features: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    out: Tensor,
+    differentiate: bool = True,
+) -> Tensor:
+    """x . l - sum log(1 + e^l), from one exponential for each unit; leaves x - sigmoid(l) in `out` if wanted."""
+
+    def make_logits() -> Tensor:
+        return torch.addmm(bias, features, weight.T, out=out).view(-1, *x.shape[-2:])
+
+    logits = make_logits()
+    if agreement is None:
+        agreement = torch.linalg.vecdot(x, logits)
     odds = logits.exp_()
     total = odds + 1 if differentiate else odds.add_(1)
-    error = torch.addcdiv(x, odds, total, value=-1, out=odds) if differentiate else odds
-    for _ in range(2):  # one logarithm for each product of four
-        if total.shape[-1] % 2 == 0:
-            left, right = total.chunk(2, -1)
-            total = left.mul_(right)
-    return total.log().sum(-1), error
+    if differentiate:
+        torch.addcdiv(x, odds, total, value=-1, out=odds)
+    if total.shape[-1] % 8 == 0:  # one logarithm for each product of eight
+        total = total.unflatten(-1, (8, -1)).prod(-2)
+    normaliser = total.log_().sum(-1)
+    if not math.isfinite(normaliser.sum()):  # an exponential, or a product, overflowed
+        logits = make_logits()
+        normaliser = softplus(logits).sum(-1)
+        torch.sub(x, torch.sigmoid(logits), out=logits)
+    return agreement - normaliser
 
 
 class _InLatents(torch.autograd.Function):
     """The value, as a function of h."""
 
     @staticmethod
-    def forward(ctx: Any, rows: _Rows, h: Tensor, weight: Tensor) -> Tensor:
-        ctx.errors = rows.errors[0]
-        ctx.save_for_backward(weight)
+    def forward(ctx: Any, rows: Rows, h: Tensor) -> Tensor:
+        ctx.rows = rows
         return rows.value
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        (weight,) = ctx.saved_tensors
-        in_h = (ctx.errors @ weight).view(*gradient.shape, -1)
-        return None, in_h.mul_(gradient.unsqueeze(-1)), None
+        return None, ctx.rows.in_h(gradient).view(*gradient.shape, -1)
 
 
 class _InParameters(torch.autograd.Function):
     """Zero, with the derivatives of the value in the parameters: a backward pass to h alone then leaves them out."""
 
     @staticmethod
-    def forward(ctx: Any, rows: _Rows, *parameters: Tensor) -> Tensor:
-        ctx.inputs, ctx.errors = rows.inputs, rows.errors
+    def forward(ctx: Any, rows: Rows, *parameters: Tensor) -> Tensor:
+        ctx.rows = rows
         return torch.zeros_like(rows.value)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        scale = gradient.reshape(-1)
-        parts: list[Tensor | None] = [None]
-        for error, inputs in zip(ctx.errors, ctx.inputs, strict=True):
-            parts += [error.T @ (inputs * scale.unsqueeze(-1)), scale @ error]
-        return tuple(parts)
+        return None, *ctx.rows.in_parameters(gradient)

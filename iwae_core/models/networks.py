@@ -18,6 +18,10 @@ class GaussianMLP(nn.Module):
         features = self.body(given)
         return self.mean(features), self.log_scale(features)
 
+    def linear_layers(self) -> list[nn.Linear]:
+        """The two below, then the two heads."""
+        return [layer for layer in self.modules() if isinstance(layer, nn.Linear)]
+
 
 class Affine(nn.Module):
     """mu = W given + b, the same log sigma for every datum."""
