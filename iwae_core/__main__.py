@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from iwae_core.checkpoint import CheckpointError
 from iwae_core.commands import COMMANDS
 from iwae_core.datasets import DataError
+from iwae_core.device import DeviceError
 from iwae_core.log import LogError
 from iwae_core.options import UsageError, parser
 from iwae_core.pretrained import PretrainedError
@@ -22,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UsageError, SpecError) as error:
         print(f"iwae_core: {error}", file=sys.stderr)
         return 2
-    except (CheckpointError, LogError, DataError, PretrainedError, OSError) as error:
+    except (CheckpointError, LogError, DataError, DeviceError, PretrainedError, OSError) as error:
         print(f"iwae_core: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

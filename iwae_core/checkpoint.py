@@ -50,7 +50,7 @@ def load(path: Path) -> dict[str, Any]:
     if hashlib.sha256(payload).digest() != expected:
         raise CheckpointError(f"{path} is truncated or altered: its SHA-256 does not match; train again")
     try:
-        whole: dict[str, Any] = torch.load(io.BytesIO(payload), weights_only=True)
+        whole: dict[str, Any] = torch.load(io.BytesIO(payload), weights_only=True, map_location="cpu")
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise CheckpointError(f"{path} is not a checkpoint of this program") from error
     if whole.get("format") != FORMAT:

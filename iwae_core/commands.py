@@ -14,6 +14,7 @@ from torch import Tensor
 from iwae_core import pretrained
 from iwae_core.bounds import iwae_bound
 from iwae_core.curves import nested_grid
+from iwae_core.device import training_device
 from iwae_core.engines.runner import CHECKPOINT, LOG, SPEC, rewind, run, saved
 from iwae_core.estimators import ESTIMATORS
 from iwae_core.evaluate import ACTIVE, active_units, bound_curves, log_weights, simulated_evidence
@@ -87,15 +88,16 @@ def evaluate(options: argparse.Namespace) -> int:
     """Evaluate every run of a folder on the same test images, binarisation and noise."""
     state, spec, models = _trained(options.directory)
     x = Experiment(spec).data.held_out(spec.seed, options.limit)
-    ks, runs, log_p = nested_grid(options.k), [], []
+    ks, device, runs, log_p = nested_grid(options.k), training_device(), [], []
     for index, (run_spec, model) in enumerate(zip(spec.runs, models, strict=True)):
-        curves = bound_curves(model, x, ks, spec.seed, lambda done: show_progress("image", done, len(x), options.json))
+        report = partial(show_progress, "image", total=len(x), quiet=options.json)
+        curves = bound_curves(model.to(device), x, ks, spec.seed, report)
         log_p.append(curves.iwae[-1].numpy())
         lead, stderr = map(float, estimate(log_p[-1] - log_p[0]))
         runs.append(
             describe(run_spec, _swaps(state, index))
             | curve_summary(ks, curves)
-            | {"active_units": _active(model, x, spec.seed), "lead": lead, "lead_stderr": stderr}
+            | {"active_units": _active(model.cpu(), x, spec.seed), "lead": lead, "lead_stderr": stderr}
         )
     result = {"runs": runs, "images": len(x), "samples": options.k, "step": state["step"]}
     print(json.dumps(result) if options.json else "\n" + "\n".join(evaluation_table(result)))

@@ -10,6 +10,7 @@ from torch import Tensor
 from iwae_core.annealing import Bracket, Path, bidirectional, inverse_temperatures
 from iwae_core.bounds import LogWeights, elbo
 from iwae_core.curves import nested_curve
+from iwae_core.device import like
 from iwae_core.models import Model, Noise
 from iwae_core.randomness import generator
 
@@ -44,7 +45,7 @@ def log_weights(model: Model, x: Float[Tensor, "images pixels"], samples: int, s
     """
     result = torch.empty(samples, len(x), dtype=torch.float64)
     for image in range(len(x)):
-        one, noise = x[image : image + 1], evaluation_noise(model, samples, seed, first + image)
+        one, noise = x[image : image + 1].to(like(model)), evaluation_noise(model, samples, seed, first + image)
         encoded = model.encode(one)
         for start in range(0, samples, ROWS):
             block = tuple(layer[start : start + ROWS] for layer in noise)

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from iwae_core.device import on_processor
 from iwae_core.evaluate import ACTIVE, SHOWN, active_units, bound_curves, evaluation_noise
 from iwae_core.events import Snapshot
 from iwae_core.models import Model
@@ -38,6 +39,7 @@ def snapshot(
 def _evaluate(model: Model, x: Tensor, ks: Sequence[int], seed: int, plane: bool) -> dict[str, NDArray[Any]]:
     """One model's share of each array of the snapshot."""
     curves, shown = bound_curves(model, x, ks, seed), x[:DIGITS]
+    model = on_processor(model)
     activity = torch.cat(active_units(model, x, ACTIVITY_SAMPLES, seed))
     known = closed_form(model, x)
     found: dict[str, NDArray[Any]] = {

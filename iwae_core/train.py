@@ -17,6 +17,7 @@ from torch import Tensor
 from iwae_core.bounds import elbo, iwae_bound
 from iwae_core.closeup import Look, both_bounds, look, shown, weigh
 from iwae_core.datasets import DATASETS
+from iwae_core.device import like, on_processor, training_device
 from iwae_core.estimators import ESTIMATORS, accumulate_gradient
 from iwae_core.events import Closeup, Event, Failed, Finished, Progress, Snapshot, Started, Swapped
 from iwae_core.models import MODELS, Encoded, Model, Noise
@@ -28,15 +29,18 @@ from iwae_core.stopping import Patience
 
 # k x images rows of one forward and backward pass: more would save little time, and these take about 25 MB.
 ROWS = 2500
+PROCESSOR = torch.device("cpu")
 
 
 class Run:
     """One model, its estimator and its optimiser (Adam with the paper's constants)."""
 
-    def __init__(self, spec: RunSpec, experiment: ExperimentSpec, pixel_means: Tensor) -> None:
+    def __init__(
+        self, spec: RunSpec, experiment: ExperimentSpec, pixel_means: Tensor, device: torch.device = PROCESSOR
+    ) -> None:
         self.spec = spec
         self.seed = experiment.seed
-        self.model: Model = MODELS[spec.model].item(pixel_means, generator(experiment.seed, "init"))
+        self.model: Model = MODELS[spec.model].item(pixel_means, generator(experiment.seed, "init")).to(device)
         self._biases = [parameter for parameter in self.model.parameters() if parameter.dim() == 1]
         self.estimator = ESTIMATORS[spec.estimator].item
         self.theta, self.phi = self.model.theta, self.model.phi
@@ -78,7 +82,7 @@ class Run:
         The minibatch passes in slices. The gradient is the sum over slices: exact, at the memory of one slice.
         """
         self.optimiser.zero_grad()
-        log_weights = self._accumulate_gradient(x, step).double()
+        log_weights = self._accumulate_gradient(x.to(like(self.model)), step).double()
         mean_elbo, mean_iwae = (float(bound(log_weights).mean()) for bound in (elbo, iwae_bound))
         return mean_elbo, mean_iwae
 
@@ -136,12 +140,13 @@ class Experiment:
     `step` counts the training steps made; `swaps` are those made so far, planned or not, in order.
     """
 
-    def __init__(self, spec: ExperimentSpec) -> None:
+    def __init__(self, spec: ExperimentSpec, device: torch.device | None = None) -> None:
         self.spec = spec
         self.step = 0
         self.swaps: list[Swap] = []
         self.data = DATASETS[spec.dataset].item()
-        self.runs = [Run(run, spec, self.data.train_mean) for run in spec.runs]
+        device = device or training_device()
+        self.runs = [Run(run, spec, self.data.train_mean, device) for run in spec.runs]
         self.held_out = self.data.held_out(spec.seed, spec.eval_images)
         self._now = spec  # after the swaps made
         self._evaluated = -1  # the step of the last evaluation
@@ -240,9 +245,10 @@ class Experiment:
         x = self.data.minibatch(self.spec.seed, self.step, self.spec.batch_size)
         runs = []
         for run in self.runs:
-            noise = run.model.noise(run.spec.k, len(x), generator(run.seed, "noise", self.step))
+            model = on_processor(run.model)
+            noise = model.noise(run.spec.k, len(x), generator(run.seed, "noise", self.step))
             of_image = tuple(layer[:, :1] for layer in noise)
-            runs.append(look(run.model, run.estimator, x[:1], of_image, **run.spec.settings))
+            runs.append(look(model, run.estimator, x[:1], of_image, **run.spec.settings))
         return Look(self.step, x[:1], tuple(runs))
 
     def compare(self, before: Look) -> Closeup:
@@ -255,7 +261,8 @@ class Experiment:
             raise ValueError(f"compare needs exactly one step after look; {self.step - before.step} were made")
         seen = before.runs
         weights = [of_run.log_weights for of_run in seen]
-        after = [weigh(run.model, before.x, of_run.noise) for run, of_run in zip(self.runs, seen, strict=True)]
+        models = [on_processor(run.model) for run in self.runs]
+        after = [weigh(model, before.x, of_run.noise) for model, of_run in zip(models, seen, strict=True)]
         decoded = torch.nn.utils.rnn.pad_sequence([of_run.decoded for of_run in seen], batch_first=True)
         return Closeup(
             step=self.step,
@@ -298,8 +305,8 @@ def _tried(run: Run, x: Tensor, step: int) -> tuple[tuple[float, float], str, fl
 
 
 def load_models(state: dict[str, Any]) -> tuple[ExperimentSpec, list[Model]]:
-    """The specification and trained models of a checkpoint written from `Experiment.state_dict`."""
-    experiment = Experiment(ExperimentSpec.from_json(state["spec"]))
+    """The specification of a checkpoint written from `Experiment.state_dict`, and its models, on the processor."""
+    experiment = Experiment(ExperimentSpec.from_json(state["spec"]), PROCESSOR)
     experiment.load_state_dict(state)
     return experiment.spec, [run.model for run in experiment.runs]
 

@@ -40,8 +40,8 @@ def seen() -> tuple[list[tuple[Tensor, Tensor]], Closeup, list[Tensor]]:
     with pytest.MonkeyPatch.context() as patch:
         for run in experiment.runs:
 
-            def spy(x: Tensor, noise: Noise, *more: object, run: Run = run) -> Draws:
-                draws = type(run.model).draw(run.model, x, noise, *more)
+            def spy(x: Tensor, noise: Noise, *more: object, run: Run = run, **named: object) -> Draws:
+                draws = type(run.model).draw(run.model, x, noise, *more, **named)
                 if torch.is_grad_enabled() and not any(run is other for other, *_ in used):
                     used.append((run, x, noise, draws.log_weights.detach()[:, 0]))
                 return draws

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from iwae_core.bounds import LogWeights, PerDatum, normalized_weights
+from iwae_core.device import like
 from iwae_core.draws import Draws, Path
 from iwae_core.models.conditional import Bernoulli, Conditional, Derivative, Gaussian, StandardNormal, linear_layers
 from iwae_core.models.fused import fused_draw
@@ -76,7 +77,7 @@ class Generative(nn.Module):
         """Ancestral samples: x, `[k, batch, pixels]`, and the h behind it, nearest to x first."""
         down: list[Tensor] = []
         for layer in self.layers:
-            noise = layer.noise(k, batch, randomness).to(_dtype(self))
+            noise = layer.noise(k, batch, randomness).to(like(self))
             value, _ = layer.sample(down[-1] if down else None, noise)
             down.append(value)
         *h, x = down
@@ -116,7 +117,7 @@ class Model(nn.Module):
 
     def noise(self, k: int, batch: int, randomness: torch.Generator) -> Noise:
         """The parameter-free randomness of `draw`, one `[k, batch, units]` tensor for each stochastic layer."""
-        return tuple(layer.noise(k, batch, randomness).to(_dtype(self)) for layer in self.recognition.layers)
+        return tuple(layer.noise(k, batch, randomness).to(like(self)) for layer in self.recognition.layers)
 
     def encode(self, x: Tensor) -> Encoded:
         """What the first layer of q makes of x, `[batch, units]` each: all of log w that needs no sample."""
@@ -141,7 +142,7 @@ class Model(nn.Module):
         if path in ("one_sample", "sleep") and randomness is None:
             raise ValueError(f"path {path!r} draws once more and needs a generator as `randomness`")
         if path == "one_sample":
-            return self.keep_one(x, noise, torch.rand(len(x), generator=randomness), encoded)
+            return self.keep_one(x, noise, torch.rand(len(x), generator=randomness).to(x.device), encoded)
         if path == "reparameterized" and encoded is None and self._fusible and torch.is_grad_enabled():
             h_alone, log_p, log_q = fused_draw(x, noise[0], *self._fusible)
             return Draws(path, (h_alone,), log_p, log_q)
@@ -211,10 +212,6 @@ class Model(nn.Module):
             return None
         of_p = linear_layers(pixels.network)
         return (q.network.linear_layers(), of_p) if of_p and len(self.generative.layers) == 2 else None
-
-
-def _dtype(module: nn.Module) -> torch.dtype:
-    return next(module.parameters()).dtype
 
 
 def _total(terms: Iterable[Tensor]) -> Tensor:
