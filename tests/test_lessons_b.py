@@ -110,6 +110,9 @@ def test_price(open_page: Callable[..., Page]) -> None:
     assert lines(page) == ["IWAE", "IWAE, one sample"]
     row = page.get_by_role("row", name=re.compile("^IWAE, one sample"))
     expect(row).to_contain_text("258")
+    page.get_by_role("radio", name="a trained network, measured").click()
+    expect(page.get_by_text("repeated 160 times with fresh noise")).to_be_visible()
+    page.get_by_role("radio", name="a toy, exact").click()
     page.get_by_role("radio", name="unit of work").click()
     page.wait_for_url(re.compile("price_per=unit"))
     slider = page.get_by_role("slider", name="latent dimensions")

@@ -40,8 +40,8 @@ CODE = math.ceil(SIDE * SIDE / 8 * 8 / 6)  # characters of an image in an addres
 
 
 def _spiral() -> list[Stroke]:
-    turns = np.linspace(0, 3.2, 120)
-    x, y = (0.5 + 0.13 * turns * wave(2 * np.pi * turns) for wave in (np.cos, np.sin))
+    turns = np.linspace(0, 2.2, 100)
+    x, y = (0.5 + 0.19 * turns * wave(2 * np.pi * turns) for wave in (np.cos, np.sin))
     return [list(zip(x.tolist(), y.tolist(), strict=True))]
 
 

@@ -62,7 +62,7 @@ def map_of_drawings(found: Mapping[str, Judged], others: Mapping[str, Mapping[st
                 "textfont": {"size": 12},
                 "marker": {
                     "size": 8,
-                    "color": [colour if start in ODD else translucent(colour, 0.45) for start in drawings],
+                    "color": [colour if start in ODD else translucent(colour, 0.6) for start in drawings],
                 },
                 "customdata": list(drawings),
                 "hovertemplate": "%{customdata}: %{x:.1f}, %{y:.1f} above the ELBO",

@@ -18,7 +18,7 @@ NOTHING = "No trained model of this kind is shipped with this copy of the progra
 def label(name: str) -> str:
     """What a shipped model was trained by: its estimator and k."""
     spec = manifest()[name]["spec"]
-    return f"{ESTIMATORS[spec['estimator']].label}, k = {spec['k']}"
+    return f"{ESTIMATORS[spec['estimator']].label}, k\u00a0=\u00a0{spec['k']}"
 
 
 def show_digit(pixels: NDArray[uint8], digit: int) -> None:
