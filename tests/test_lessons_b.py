@@ -1,4 +1,4 @@
-"""The lessons on gradients, discrete latents, one's own model and words in a browser: each main control is moved."""
+"""The lessons on gradients, discrete latents, one's own digit and model, and words: each main control is moved."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -10,10 +10,10 @@ from browser import serve
 from playwright.sync_api import Browser, Page, expect
 
 from ui import settings
-from ui.lessons import discrete, own_model, price, words
+from ui.lessons import digit, discrete, own_model, price, words
 
 APP = Path(__file__).parent / "apps" / "lessons_b_app.py"
-LESSONS = (price, discrete, own_model, words)
+LESSONS = (price, discrete, digit, own_model, words)
 BROWSER = pytest.mark.browser
 
 
@@ -37,6 +37,10 @@ def test_what_no_address_may_ask_for() -> None:
         (price, "price_k", "3"),
         (discrete, "discrete_estimator", "iwae"),
         (discrete, "discrete_k", "17"),
+        (digit, "digit_x", "10"),
+        (digit, "digit_x", "../../etc/passwd"),
+        (digit, "digit_x", "A" * 132),
+        (digit, "digit_k", "1000000"),
         (own_model, "own_prior", "__import__"),
         (own_model, "own_x", "nan"),
         (words, "words_find", "x" * 41),
@@ -106,6 +110,9 @@ def test_price(open_page: Callable[..., Page]) -> None:
     assert lines(page) == ["IWAE", "IWAE, one sample"]
     row = page.get_by_role("row", name=re.compile("^IWAE, one sample"))
     expect(row).to_contain_text("258")
+    page.get_by_role("radio", name="a trained network, measured").click()
+    expect(page.get_by_text("repeated 160 times with fresh noise")).to_be_visible()
+    page.get_by_role("radio", name="a toy, exact").click()
     page.get_by_role("radio", name="unit of work").click()
     page.wait_for_url(re.compile("price_per=unit"))
     slider = page.get_by_role("slider", name="latent dimensions")

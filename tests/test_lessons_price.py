@@ -1,7 +1,8 @@
-"""Exact moments of gradient estimators at any k: golden values, and the estimators themselves on many repetitions."""
+"""Moments of gradient estimators at any k: exact ones against golden values and repetitions, and measured ones."""
 
 import math
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,13 +10,16 @@ import torch
 
 from iwae_core.estimators import ESTIMATORS
 from iwae_core.exact import Law
+from iwae_core.gradients import Moments
 from iwae_core.laws import model_law, standard_normal_grid
+from iwae_core.lessons.measured import measure, measured, summary
 from iwae_core.lessons.moments import SumMoments, WeightedSums
 from iwae_core.lessons.price import DECODER, FORMS, KS, PATH, SCORE, TOTAL, price, weighted_sums
 from iwae_core.models import Generative, Model, Recognition
 from iwae_core.models.conditional import Gaussian
 from iwae_core.models.networks import Affine, Free
 from iwae_core.models.toys import line
+from iwae_core.pretrained import names
 
 LINE_KS = (1, 2, 3, 5)
 # Columns of `line_sums`: total, path and score, each for the mean and the log of the scale of q; then the slope a.
@@ -158,3 +162,68 @@ def test_far_from_the_law_dreg_fades_too() -> None:
 def test_no_k_below_one() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         weighted_sums(1, 1.5, 0.3, (0, 1))
+
+
+def gaussian_moments(mean: float, sd: float, repeats: int, parameters: int, seed: int) -> Moments:
+    noise = torch.randn(repeats, parameters, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    values = mean + sd * noise
+    return Moments(values.mean(0), values.var(0))
+
+
+def test_the_summary_of_a_measured_gradient_does_not_take_noise_for_signal() -> None:
+    for mean in (0.0, 0.05):
+        signal, noise, error = summary([gaussian_moments(mean, 2, 50, 40_000, seed) for seed in range(6)], 50)
+        assert noise == pytest.approx(2 * 200, rel=0.01)
+        assert signal == pytest.approx(mean * 200, abs=4 * (error * signal if mean else 400 / 200**0.5 / 50**0.5))
+    assert 0 < error < 0.1
+
+
+@pytest.mark.parametrize("name", ["iwae", "dreg", "miwae"])
+def test_gradients_are_measured_on_the_shipped_network(name: str) -> None:
+    found = measure(names("one_layer")[0], [name], (1, 8), 2, 3)
+    ks = [8] if name == "miwae" else [1, 8]
+    for part in ("encoder", "decoder"):
+        assert [row[0] for row in found[part][name]] == ks
+        assert all(noise > 0 and signal >= 0 for _, signal, noise, _ in found[part][name])
+    assert (found["repetitions"], list(found["encoder"])) == (6, [name])
+    if name == "miwae":  # with as many groups as samples each bound is a log-weight: the ELBO, exactly
+        assert found["encoder"][name][0][1:] == measure(found["model"], ["vae"], (8,), 2, 3)["encoder"]["vae"][0][1:]
+
+
+def test_what_is_stored_is_of_the_network_that_is_shipped() -> None:
+    stored = measured()
+    assert stored, "the models have changed: run python -m iwae_core.lessons.measured"
+    assert set(stored.price.encoder) == set(stored.price.decoder) == set(FORMS)
+    assert 0 < np.median(stored.errors) < 0.05
+    assert 0 < stored.errors.max() < 0.5
+    for name, signal in stored.price.decoder.items():
+        assert (np.diff(signal.ks) > 0).all()
+        assert np.array_equal(signal.ks, stored.price.encoder[name].ks)
+
+
+def test_estimators_of_the_same_gradient_have_the_same_mean_in_the_network() -> None:
+    stored = measured()
+    assert stored
+    for one, other in (("iwae", "dreg"), ("iwae", "iwae_one_sample"), ("vae", "vae_path"), ("rws", "rws_dreg")):
+        means = [stored.price.encoder[name].mean for name in (one, other)]
+        ratios = [stored.price.encoder[name].ratio for name in (one, other)]
+        # The error of a length is about that of one coordinate: sd / sqrt(repetitions), relative to the length.
+        error = np.sqrt(sum(1 / ratio**2 for ratio in ratios) / stored.repetitions)
+        assert (np.abs(means[0] / means[1] - 1) < 4 * error).all()
+
+
+def test_the_law_shows_in_the_network() -> None:
+    stored = measured()
+    assert stored
+    encoder, decoder = stored.price
+    last = {name: float(signal.ratio[-1] / signal.ratio[0]) for name, signal in encoder.items()}
+    assert last["iwae"] < 0.9, "the plain estimator's signal fades"
+    assert last["dreg"] > last["iwae"]
+    assert decoder["iwae"].ratio[-1] > 1.5 * decoder["iwae"].ratio[0]
+
+
+def test_nothing_is_shown_of_another_network(tmp_path: Path) -> None:
+    path = tmp_path / "signal.json"
+    assert measured(path) is None
+    path.write_text('{"model": "iwae_k5", "sha256": "0"}')
+    assert measured.__wrapped__(path) is None

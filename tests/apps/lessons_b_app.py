@@ -6,9 +6,10 @@ from streamlit import runtime
 from ui.plotly_js import plotly_js_route
 
 if runtime.exists():
-    from ui.lessons import discrete, own_model, price, words
+    from ui.lessons import digit, discrete, own_model, price, words
 
-    pages = [st.Page(m.show, title=m.LESSON.title, url_path=m.LESSON.slug) for m in (price, discrete, own_model, words)]
+    lessons = (price, discrete, digit, own_model, words)
+    pages = [st.Page(m.show, title=m.LESSON.title, url_path=m.LESSON.slug) for m in lessons]
 
     def contents() -> None:
         """Links to the lessons."""

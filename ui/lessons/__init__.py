@@ -8,6 +8,7 @@ TITLES = {
     "network": "What the network learns",
     "price": "The price of a tight bound",
     "discrete": "Discrete latent variables",
+    "digit": "Your own digit",
     "own_model": "Your own model",
     "words": "Two vocabularies",
 }

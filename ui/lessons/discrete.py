@@ -1,5 +1,6 @@
 """Discrete latent variables: every estimate that score-function gradients can give, and how baselines gather them."""
 
+import re
 from urllib.parse import urlencode
 
 import numpy as np
@@ -48,7 +49,7 @@ def plane(found: Estimates, goal: Targets, name: str) -> go.Figure:
     shown = size > 0.7
     cloud = {
         **_points(found.values[shown], f"{label}: estimates"),
-        "marker": {"color": colour, "size": size[shown].astype(np.float32), "opacity": 0.4, "line": {"width": 0}},
+        "marker": {"color": colour, "size": size[shown].astype(np.float32), "opacity": 0.55, "line": {"width": 0}},
         "customdata": found.prob[shown].astype(np.float32),
         "hovertemplate": "(%{x:.3f}, %{y:.3f})<br>probability %{customdata:.3g}<extra></extra>",
     }
@@ -56,8 +57,9 @@ def plane(found: Estimates, goal: Targets, name: str) -> go.Figure:
         **_points(found.mean[None], "their mean"),
         "marker": {"symbol": "circle-open", "size": 17, "color": colour, "line": {"width": 3}},
     }
+    climbed = re.sub("_(.)", r"<sub>\1</sub>", ESTIMATORS[name].item.phi)
     cross = {
-        **_points(goal.of(name)[None], f"exact gradient of {ESTIMATORS[name].item.phi}"),
+        **_points(goal.of(name)[None], f"exact gradient of {climbed}"),
         "marker": {"symbol": "cross-thin", "size": 13, "line": {"color": TRUTH, "width": 3}},
     }
     return go.Figure([cloud, ring, cross], look)
@@ -113,7 +115,7 @@ def picture() -> None:
     cloud, curve = st.columns(2, gap="medium")
     with cloud:
         st.subheader("Every estimate that k draws can give", anchor=False)
-        live_chart(plane(found, goal, name), key="discrete_plane", description=text.replace("*", ""), height=420)
+        live_chart(plane(found, goal, name), key="discrete_plane", description=re.sub(r"[*$]", "", text), height=420)
     with curve:
         st.subheader("Its noise as k grows", anchor=False)
         values = ", ".join(f"{ESTIMATORS[n].label} {estimates(n, k).variance:.3g}" for n in NAMES)
@@ -127,9 +129,10 @@ def sentence(name: str, k: int, dropped: bool) -> str:
     """Mean, target, bias and noise of one estimator at one k."""
     found, goal = estimates(name, k, dropped), targets(k).of(name)
     off = bias(name, k, dropped)
+    climbed = re.sub("(L_.)", r"$\1$", ESTIMATORS[name].item.phi)
     verdict = "no bias" if off < 1e-9 else f"**off by up to {off:.3f}**"
     return (
-        f"{ESTIMATORS[name].label} at k = {k}: mean {_pair(found.mean)}, exact gradient of {ESTIMATORS[name].item.phi} "
+        f"{ESTIMATORS[name].label} at k = {k}: mean {_pair(found.mean)}, exact gradient of {climbed} "
         f"{_pair(goal)}: {verdict}. Total variance {found.variance:.3g}; {_outside(found):.0%} of the estimates lie "
         "outside the picture."
     )
@@ -161,7 +164,7 @@ def _outside(found: Estimates) -> float:
 TERM_HELP = (
     "Differentiating the bound with the samples held fixed leaves a term −w̃ᵢ sᵢ from log q inside the weights. Scores "
     "average to zero, but w̃ᵢ times a score does not: without it the estimator climbs something else. Only the "
-    "estimators of L_k have it."
+    "estimators of $L_k$ have it."
 )
 NOTE = (
     "A sigmoid belief network with two binary latent variables and three pixels. An estimate depends only on how often "

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import streamlit as st
 
+from iwae_core.train import prepare_process
 from iwae_core.words import say
 from ui.settings import VIEW, Setting, remember, restore
 
@@ -33,6 +34,7 @@ class Lesson(NamedTuple):
 
 def show(lesson: Lesson, picture: Callable[[], None]) -> None:
     """Draw a lesson; `picture` draws its controls and figures, and is drawn anew when one of them moves."""
+    prepare_process()  # holds for this thread alone, and every run of a page or a fragment may have another
     table = {"words": VIEW["words"], **lesson.settings}
     for text in restore(table):
         st.warning(f"{text}. The default is used instead.")
@@ -43,6 +45,7 @@ def show(lesson: Lesson, picture: Callable[[], None]) -> None:
 
     @st.fragment
     def moving() -> None:
+        prepare_process()
         picture()
         remember(table)
 

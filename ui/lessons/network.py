@@ -118,12 +118,12 @@ def table(found: list[Plane], k: int) -> str:
 
 def activity() -> str:
     """Test results and active units of all shipped models; Markdown."""
-    rows = ["| model | trained by | test NLL | ELBO | active units |", "|:--|:--|--:|--:|--:|"]
+    rows = ["| trained by | latent | test NLL | ELBO | active |", "|:--|:--|--:|--:|--:|"]
     for name, entry in manifest().items():
-        network = MODELS[entry["spec"]["model"]].label
+        units = MODELS[entry["spec"]["model"]].label.rpartition(", ")[2]
         active = " + ".join(map(str, entry["active_units"]))
         nll = f"{entry['nll']:.1f} ± {2 * entry['nll_stderr']:.1f}"
-        rows.append(f"| {network} | {label(name)} | {nll} | {minus(entry['elbo'], 1)} | {active} |")
+        rows.append(f"| {label(name)} | {units} | {nll} | {minus(entry['elbo'], 1)} | {active} |")
     return "\n".join(rows)
 
 
@@ -135,7 +135,7 @@ def picture() -> None:
     state = st.session_state
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         show_digit(image(state["network_digit"]), state["network_digit"])
-        st.pills("digit", range(10), key="network_digit", required=True)
+        st.pills("digit", range(10), key="network_digit", required=True, wrap=True)
         st.button("Redraw", icon=":material/casino:", on_click=_redraw, key="network_again")
     pick("network_k", SETTINGS, KS)
     k = state["network_k"]
@@ -172,8 +172,8 @@ def reveal() -> str:
 
 
 MEASURED = (
-    "Test NLL is minus L_k at the largest k measured, ± two standard errors over test digits; a unit is active if the "
-    "mean of q varies over digits by more than 0.01. With two latent units both are active in any model."
+    "Test NLL is minus $L_k$ at the largest k measured, ± two standard errors over test digits; a unit is active "
+    "if the mean of q varies over digits by more than 0.01. If there are only two, both are, in any model."
 )
 LESSON = Lesson(
     slug="network",

@@ -62,7 +62,7 @@ def states(found: Augmented) -> go.Figure:
     """Probabilities of four states: the posterior, q, and one kept of k."""
     columns = (
         ("p(h | x)", TRUTH, four_posteriors()),
-        ("q(h | x)", translucent(COLOURS[0], 0.45), augmented(1).resampled),
+        ("q(h | x)", translucent(COLOURS[0], 0.65), augmented(1).resampled),
         (f"draw {found.k:,}, keep one", COLOURS[1], found.resampled),
     )
     traces = [
@@ -164,7 +164,7 @@ def reveal() -> str:
 
 CHAIN = (
     "Sums over all outcomes. The gap is a KL divergence too: of all k draws and the one kept, from what they should "
-    "be. Forgetting the other draws can only shrink it, so L_k ≤ ELBO of the kept one ≤ log p(x)."
+    "be. Forgetting the other draws can only shrink it, so $L_k$ ≤ ELBO of the kept one ≤ log p(x)."
 )
 LESSON = Lesson(
     slug="q",

@@ -141,7 +141,7 @@ def picture() -> None:
     state = st.session_state
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         show_digit(image(state["same_digit"]), state["same_digit"])
-        st.pills("digit", range(10), key="same_digit", required=True)
+        st.pills("digit", range(10), key="same_digit", required=True, wrap=True)
         st.segmented_control("model trained by", MODELS, format_func=label, key="same_model", required=True)
         st.button("Redraw", icon=":material/casino:", on_click=_redraw, args=(1,))
         st.button("Redraw 20 times", on_click=_redraw, args=(20,))

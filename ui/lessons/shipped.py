@@ -1,6 +1,8 @@
 """The shipped models as the lessons name and choose them."""
 
 import base64
+from collections.abc import Sequence
+from html import escape
 
 import streamlit as st
 from numpy import uint8
@@ -16,14 +18,28 @@ NOTHING = "No trained model of this kind is shipped with this copy of the progra
 def label(name: str) -> str:
     """What a shipped model was trained by: its estimator and k."""
     spec = manifest()[name]["spec"]
-    return f"{ESTIMATORS[spec['estimator']].label}, k = {spec['k']}"
+    return f"{ESTIMATORS[spec['estimator']].label}, k\u00a0=\u00a0{spec['k']}"
 
 
-def show_digit(pixels: NDArray[uint8], digit: int, width: int = 84) -> None:
+def show_digit(pixels: NDArray[uint8], digit: int) -> None:
     """The image itself, `[1, pixels]`, with its name for those who do not see it."""
-    data = base64.b64encode(digit_sheet(pixels)).decode()
-    style = f"width:{width}px;image-rendering:pixelated;border:1px solid rgba(128,128,128,0.5)"
+    st.html(_img(pixels, f"The digit {digit}, black and white"), width="content")
+
+
+def show_digits(images: Sequence[tuple[str, NDArray[uint8]]]) -> None:
+    """Images `[pixels]` in rows, each above its caption."""
+    style = "display:inline-block;margin:0 0.75rem 0.5rem 0;vertical-align:top;width:86px"
+    words = "font-size:0.8rem;line-height:1.25"
     st.html(
-        f'<img alt="The digit {digit}, black and white" style="{style}" src="data:image/png;base64,{data}">',
-        width="content",
+        "".join(
+            f'<figure style="{style}">{_img(pixels[None], escape(caption))}'
+            f'<figcaption style="{words}">{escape(caption)}</figcaption></figure>'
+            for caption, pixels in images
+        )
     )
+
+
+def _img(pixels: NDArray[uint8], alt: str) -> str:
+    data = base64.b64encode(digit_sheet(pixels)).decode()
+    style = "width:84px;image-rendering:pixelated;border:1px solid rgba(128,128,128,0.5)"
+    return f'<img alt="{alt}" style="{style}" src="data:image/png;base64,{data}">'

@@ -88,7 +88,9 @@ def table(found: Gaps) -> str:
     """What it takes: the gap at some k, and the law's; Markdown."""
     rows = ["| k | gap of the ELBO | gap of $L_k$ | χ²/2k |", "|--:|--:|--:|--:|"]
     ks = (1, 10, 100, 1000)
-    rows += [f"| {k:,} | {found.kl:.4f} | {found.at(k):.4f} | {_law(found.chi_squared / (2 * k))} |" for k in ks]
+    rows += [
+        f"| {k:,} | {found.kl:.4f} | {max(found.at(k), 0.0):.4f} | {_law(found.chi_squared / (2 * k))} |" for k in ks
+    ]
     return "\n".join(rows)
 
 
@@ -163,7 +165,7 @@ def reveal() -> str:
 
 CORRECTIONS_HELP = (
     "The bias is about −χ²/2k. The delta method estimates χ² from the same weights and adds it back; the jackknife "
-    "combines L_k with L of fewer samples so that the leading terms cancel. Dotted: the mean is above log p(x)."
+    "combines $L_k$ with L of fewer samples so that the leading terms cancel. Dotted: the mean is above log p(x)."
 )
 LESSON = Lesson(
     slug="truth",
