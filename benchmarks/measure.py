@@ -17,8 +17,8 @@ from benchmarks.contestants.contestant import LAYERS
 from benchmarks.contestants.core import linear_maps
 from benchmarks.process import Worker
 from iwae_core.datasets import DATASETS
+from iwae_core.run import Run
 from iwae_core.spec import ExperimentSpec, RunSpec
-from iwae_core.train import Run
 
 START_IMAGES = 2000
 

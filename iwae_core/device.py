@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 VARIABLE = "IWAE_DEVICE"
+PROCESSOR = torch.device("cpu")
 Module = TypeVar("Module", bound=nn.Module)
 
 

@@ -16,8 +16,9 @@ from iwae_core.estimators import ESTIMATORS
 from iwae_core.events import Closeup, Progress, Record, decode, encode
 from iwae_core.history import History
 from iwae_core.models import Noise
+from iwae_core.run import Run
 from iwae_core.spec import ExperimentSpec, RunSpec
-from iwae_core.train import Experiment, Run
+from iwae_core.train import Experiment
 
 SPEC = ExperimentSpec(
     runs=(RunSpec("vae", 60), RunSpec("iwae", 4), RunSpec("dreg", 60)), batch_size=3, steps=5, eval_images=2, eval_k=10

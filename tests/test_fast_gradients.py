@@ -16,8 +16,8 @@ from iwae_core.models.burda import gaussian_mlp
 from iwae_core.models.conditional import Gaussian, StandardNormal
 from iwae_core.models.likelihood import bernoulli_network_log_likelihood
 from iwae_core.models.sigmoid_belief import sigmoid_belief
+from iwae_core.run import Run
 from iwae_core.spec import ExperimentSpec, RunSpec
-from iwae_core.train import Run
 
 PIXEL_MEANS = torch.linspace(0.1, 0.9, 12)
 SIZES = {

@@ -41,8 +41,8 @@ from iwae_core.engines.local import LocalEngine
 from iwae_core.engines.runner import CHECKPOINT, LOG, SPEC, rewind
 from iwae_core.events import Failed, Finished, Progress
 from iwae_core.log import EventLog, LogError, LogReader
+from iwae_core.run import Run
 from iwae_core.spec import ExperimentSpec, RunSpec, Swap
-from iwae_core.train import Run
 
 ROOT = Path(__file__).parents[1]
 linux = pytest.mark.skipif(not Path("/proc").exists(), reason="looks processes up in /proc")

@@ -19,9 +19,10 @@ from iwae_core.engines import runner
 from iwae_core.engines.runner import CHECKPOINT, LOG, SPEC, Receive, run
 from iwae_core.events import Closeup, Event, Failed, Finished, Progress, Snapshot, Swapped, encode
 from iwae_core.log import read_log
+from iwae_core.run import Run
 from iwae_core.spec import ExperimentSpec, RunSpec, Swap
 from iwae_core.stopping import Patience
-from iwae_core.train import Experiment, Run
+from iwae_core.train import Experiment
 
 # The learning rate changes after 1, 3 and 7 of 20 steps, evaluations come every 7, then every 6 steps.
 SPEC_20 = ExperimentSpec(

@@ -14,8 +14,9 @@ from iwae_core.evaluate import bound_curves, log_weights
 from iwae_core.events import Event, Failed, Finished, Progress, Record, Snapshot, Started, decode, encode
 from iwae_core.history import History, estimate
 from iwae_core.models import MODELS, Noise
+from iwae_core.run import Run
 from iwae_core.spec import ExperimentSpec, RunSpec
-from iwae_core.train import Experiment, Run, load_models, train
+from iwae_core.train import Experiment, load_models, train
 
 SMALL = ExperimentSpec(
     runs=(RunSpec("vae", 3), RunSpec("iwae", 3)), batch_size=8, steps=6, eval_images=5, eval_k=20, seed=4
@@ -96,7 +97,7 @@ def test_micro_batches_give_the_gradient_of_the_whole_minibatch(
     x = experiment.data.minibatch(0, 0, 8)
     gradients = []
     for rows in (10_000, 7):
-        monkeypatch.setattr("iwae_core.train.ROWS", rows)
+        monkeypatch.setattr("iwae_core.run.ROWS", rows)
         monkeypatch.setattr(run.optimiser, "step", lambda: None)
         run.baseline = -500.0
         run.step(x, 0)

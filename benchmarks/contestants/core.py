@@ -10,8 +10,9 @@ from benchmarks.contestants.contestant import LAYERS, Array, Contestant, Task
 from iwae_core.bounds import iwae_bound
 from iwae_core.models import Model
 from iwae_core.randomness import generator
+from iwae_core.run import Run
 from iwae_core.spec import ExperimentSpec, RunSpec
-from iwae_core.train import Run, prepare_process
+from iwae_core.train import prepare_process
 
 
 class Core(Contestant):
