@@ -4,14 +4,14 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 TORCH_LINKS ?= https://download.pytorch.org/whl/cpu/torch/
 BIN := .venv/bin
 
-.PHONY: demo test lint format lock clean
+.PHONY: demo test lint format lock models clean
 
 # localhost: a page that trains models on request is not offered to the whole network by accident.
 demo: .venv/runtime
 	$(BIN)/streamlit run app.py --server.address localhost
 
 test: lint
-	browser=$$(tools/chromium.sh $(BIN)/python) && CHROMIUM="$$browser" $(BIN)/pytest
+	browser=$$(tools/chromium.sh $(BIN)/python) && CHROMIUM="$$browser" $(BIN)/pytest -n 2 --dist loadfile
 
 lint: .venv/dev
 	$(BIN)/ruff check
@@ -28,6 +28,19 @@ lock: .venv/runtime
 	sed 's/^torch==.*/&+cpu/' requirements.txt | $(BIN)/uv pip compile - --output-file requirements.lock \
 	    --generate-hashes --python-version 3.11 --upgrade --quiet --no-annotate \
 	    --find-links "$(TORCH_LINKS)" --no-emit-find-links --custom-compile-command "make lock"
+
+# Trains the models that ship with the program: an hour. The ELBO's model comes first.
+models: .venv/runtime
+	$(BIN)/python -m iwae_core train --estimator vae --k 1 --steps 6000 --out runs/models/k1
+	$(BIN)/python -m iwae_core ship runs/models/k1 --name vae_k1
+	for k in 5 50; do \
+	    $(BIN)/python -m iwae_core train --estimator vae,iwae --k $$k --steps 6000 --out runs/models/k$$k; \
+	    $(BIN)/python -m iwae_core ship runs/models/k$$k --name vae_k$$k,iwae_k$$k; \
+	done
+	$(BIN)/python -m iwae_core train --estimator vae,iwae --k 10 --steps 12000 --model one_layer_2d --out runs/models/2d
+	$(BIN)/python -m iwae_core ship runs/models/2d --name vae_2d,iwae_2d
+	$(BIN)/python -m iwae_core.lessons.measured
+	$(BIN)/python tools/tables.py
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -64,6 +64,7 @@ def drag(page: Page, *, updates_meanwhile: int = 0) -> None:
 
 def test_updates_redraw_the_same_node_without_a_blank_frame(page: Page, url: str) -> None:
     open_chart(page, url)
+    wait_for_updates(page, 2)  # by then the page has found its width
     page.evaluate(f"""() => {{
         window.seen = {{ plots: new Set(), svgs: new Set(), fewestTraces: Infinity }};
         const look = () => {{

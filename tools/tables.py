@@ -1,4 +1,4 @@
-"""Writes the table of estimators into README from the registry; a test checks that it is up to date."""
+"""Writes the tables of estimators and of shipped models into README; a test checks that they are up to date."""
 
 import sys
 from collections.abc import Iterator
@@ -11,18 +11,39 @@ from enumeration import CASES  # noqa: E402
 
 from iwae_core.estimators import ESTIMATORS, Estimator  # noqa: E402
 from iwae_core.models import MODELS  # noqa: E402
+from iwae_core.pretrained import SHIPPED, manifest  # noqa: E402
 
-BEGIN, END = "<!-- estimators: written by tools/tables.py -->\n", "<!-- end of estimators -->\n"
 HEAD = "| name | θ climbs | φ climbs | unbiased | gradient path | works with | mean verified exactly on | source |\n"
 
 
-def table() -> str:
-    """One row for each estimator, in Markdown."""
-    return HEAD + "|:--|:--|:--|:--|:--|:--|:--|:--|\n" + "".join(rows())
+MODELS_HEAD = "| name | trained by | steps | test NLL | ELBO | active units | bits a weight | MB |\n"
 
 
-def rows() -> Iterator[str]:
-    """The rows of `table`."""
+def tables() -> dict[str, str]:
+    """Each table in Markdown, by the name in its marks."""
+    estimators = HEAD + "|:--|:--|:--|:--|:--|:--|:--|:--|\n" + "".join(estimator_rows())
+    models = MODELS_HEAD + "|:--|:--|--:|--:|--:|--:|--:|--:|\n" + "".join(model_rows())
+    return {"estimators": estimators, "models": models}
+
+
+def marked(name: str, text: str) -> str:
+    """A table between its marks, as README has it."""
+    return f"<!-- {name}: written by tools/tables.py -->\n{text}<!-- end of {name} -->\n"
+
+
+def model_rows() -> Iterator[str]:
+    """One row for each shipped model."""
+    for name, entry in manifest().items():
+        spec = entry["spec"]
+        trained = f"{ESTIMATORS[spec['estimator']].label}, k = {spec['k']}, `{spec['model']}`"
+        nll, elbo = f"{entry['nll']:.2f} ± {2 * entry['nll_stderr']:.2f}", f"{entry['elbo']:.2f}".replace("-", "−")
+        active, size = ", ".join(map(str, entry["active_units"])), (SHIPPED / entry["file"]).stat().st_size / 1e6
+        cells = (f"`{name}`", trained, f"{entry['step']:,}", nll, elbo, active, str(entry["bits"]), f"{size:.2f}")
+        yield "| " + " | ".join(cells) + " |\n"
+
+
+def estimator_rows() -> Iterator[str]:
+    """One row for each estimator."""
     paths = [build().model.paths for build in CASES.values()]
     for name, entry in ESTIMATORS.items():
         e = entry.item
@@ -43,11 +64,13 @@ def works_with(estimator: Estimator) -> str:
 
 
 def main() -> None:
-    """Put the table between its marks."""
+    """Put each table between its marks."""
     readme = ROOT / "README.md"
-    before, rest = readme.read_text().split(BEGIN)
-    _, after = rest.split(END)
-    readme.write_text(before + BEGIN + table() + END + after)
+    text = readme.read_text()
+    for name, table in tables().items():
+        begin, end = marked(name, "\0").split("\0")
+        text = text[: text.index(begin)] + marked(name, table) + text[text.index(end) + len(end) :]
+    readme.write_text(text)
 
 
 if __name__ == "__main__":

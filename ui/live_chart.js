@@ -63,6 +63,7 @@ class LiveChart {
     this.caption = parent.querySelector("figcaption");
     this.zooms = new Map(); // axis name -> the range the user chose, null after a reset
     this.calls = 0;
+    this.turn = Promise.resolve();
     this.observer = new ResizeObserver(() => {
       if (this.drawn && this.plot.offsetWidth) this.Plotly.Plots.resize(this.plot);
     });
@@ -77,7 +78,7 @@ class LiveChart {
     else this.show(drawing);
   }
 
-  async show({ description, figure, missing, points }) {
+  show({ description, figure, missing, points }) {
     if (missing) {
       this.note.textContent = missing;
       return;
@@ -85,6 +86,10 @@ class LiveChart {
     Object.assign(this, { figure, points });
     this.frame.ariaLabel = description;
     this.caption.textContent = description;
+    this.turn = this.turn.then(() => this.drawLatest()); // one drawing at a time: Plotly mixes up two
+  }
+
+  async drawLatest() {
     try {
       this.Plotly ??= await loadPlotly(this.plotly_js);
       if (this.observer) await this.draw();
