@@ -219,7 +219,10 @@ def test_the_law_shows_in_the_network() -> None:
     last = {name: float(signal.ratio[-1] / signal.ratio[0]) for name, signal in encoder.items()}
     assert last["iwae"] < 0.9, "the plain estimator's signal fades"
     assert last["dreg"] > last["iwae"]
+    assert min(last["stl"], last["rws"]) > 1
     assert decoder["iwae"].ratio[-1] > 1.5 * decoder["iwae"].ratio[0]
+    for signal in decoder.values():
+        assert signal.ratio[-1] > signal.ratio[0]
 
 
 def test_nothing_is_shown_of_another_network(tmp_path: Path) -> None:

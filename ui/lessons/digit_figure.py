@@ -11,7 +11,7 @@ from iwae_core.pretrained import manifest
 from ui.lessons.chart import TRUTH, Trace, layout, line, translucent
 from ui.lessons.shipped import label
 
-PLACES = {"star": "middle left", "house": "middle left"}  # of names: spiral and star lie close together
+PLACES = {"spiral": "middle left", "house": "middle left"}  # of names: spiral and star lie close together
 COLOUR = {"vae": COLOURS[0], "iwae": COLOURS[1]}
 
 

@@ -46,6 +46,7 @@ def show(lesson: Lesson, picture: Callable[[], None]) -> None:
     @st.fragment
     def moving() -> None:
         prepare_process()
+        restore(table)  # or a setting would be forgotten while its input is hidden
         picture()
         remember(table)
 

@@ -146,14 +146,14 @@ LESSON = Lesson(
     notice=(
         "The plain IWAE line falls on the left and rises on the right: what is good for the {p} starves the {q}. "
         "Tighter is not always better.",
-        "DReG, STL and RWS are cures: their lines rise on both sides. DReG keeps the mean of IWAE; STL and RWS pull q "
-        "towards the posterior instead, with a mean that does not fade.",
+        "DReG, STL and RWS are cures: in the toy their lines rise on both sides. DReG keeps the mean of IWAE; STL and "
+        "RWS pull q towards the posterior instead, with a mean that does not fade.",
         "MIWAE spends its {draws} on eight looser bounds: better on the left, worse on the right. PIWAE takes each "
         "side from the better one.",
         "One sample kept of k costs a third, but its noise does not fall with k: switch to *unit of work* and see "
         "where that pays.",
-        "Switch to the trained network: far from any limit, yet the plain line falls on the left, DReG’s falls less, "
-        "and on the right they rise.",
+        "Switch to the trained network. It is far from any limit, yet on the left IWAE falls, DReG falls less, STL and "
+        "RWS rise; on the right all rise.",
         "The laws hold once k is well above the spread of the weights. With 20 dimensions and q too narrow (0.6), the "
         "lines bend and DReG’s falls.",
     ),
