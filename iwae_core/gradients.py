@@ -33,7 +33,7 @@ def gradient_moments(
     estimator: Estimator,
     x: Float[Tensor, "batch pixels"],
     k: int,
-    repeats: int,
+    repetitions: int,
     seed: int,
     report: Callable[[int], None] = lambda done: None,
     **settings: Any,
@@ -47,7 +47,7 @@ def gradient_moments(
     square = [value.clone() for value in total]
     with torch.no_grad():
         pilot = model.draw(x, model.noise(k, len(x), generator(seed, "moments, baseline")))
-    for repeat in range(repeats):
+    for repeat in range(repetitions):
         noise = model.noise(k, len(x), generator(seed, "moments", repeat))
         draws = model.draw(x, noise, estimator.path, generator(seed, "moments, path", repeat))
         draws = replace(draws, baseline=float(elbo(pilot.log_weights).mean()))
@@ -60,7 +60,7 @@ def gradient_moments(
             total[index] += change / (repeat + 1)
             square[index] += change * (gradient - total[index])
         report(repeat + 1)
-    theta, phi = (Moments(mean, spread / (repeats - 1)) for mean, spread in zip(total, square, strict=True))
+    theta, phi = (Moments(mean, spread / (repetitions - 1)) for mean, spread in zip(total, square, strict=True))
     return theta, phi
 
 

@@ -103,3 +103,13 @@ def test_laws_of_the_ratio(name: str, encoder: float) -> None:
     decoder, found = ratios(name)
     assert slope(decoder) == pytest.approx(0.5, abs=0.08)
     assert slope(found) == pytest.approx(encoder, abs=0.13)
+
+
+def test_settings_of_an_estimator_are_passed_on() -> None:
+    # PIWAE with one group is IWAE; with as many groups as samples its phi climbs the ELBO, which is less noisy.
+    toy = line()
+    x = toy.x.expand(100, -1)
+    one, four = (gradient_moments(toy.model, ESTIMATORS["piwae"].item, x, 4, 50, seed=3, repeats=m)[1] for m in (1, 4))
+    plain = gradient_moments(toy.model, ESTIMATORS["iwae"].item, x, 4, 50, seed=3)[1]
+    torch.testing.assert_close(one.mean, plain.mean)
+    assert not torch.allclose(four.mean, plain.mean, rtol=0.05)

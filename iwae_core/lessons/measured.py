@@ -9,8 +9,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,11 +62,10 @@ def measure(
     parts: dict[str, dict[str, list[list[float]]]] = {"encoder": {}, "decoder": {}}
     for name in names:
         estimator, groups = ESTIMATORS[name].item, FORMS[name].encoder_repeats
-        if groups > 1:  # here, for `repeats` of `gradient_moments` are something else
-            estimator = replace(estimator, surrogate=partial(estimator.surrogate, repeats=groups))
+        settings: dict[str, Any] = {"repeats": groups} if groups > 1 else {}
         for k in (k for k in ks if k >= max(estimator.least_k, groups)):
             report(f"{name}, k = {k}")
-            found = [gradient_moments(network, estimator, x, k, per_batch, seed) for seed in range(batches)]
+            found = [gradient_moments(network, estimator, x, k, per_batch, seed, **settings) for seed in range(batches)]
             for part, moments in zip(("decoder", "encoder"), zip(*found, strict=True), strict=True):
                 values = [float(f"{value:.4g}") for value in summary(moments, per_batch)]
                 parts[part].setdefault(name, []).append([k, *values])
