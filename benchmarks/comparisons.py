@@ -58,6 +58,6 @@ FULL = (
     *(training(*cell) for cell in CELLS),
     Comparison("one_sample", (entry("core_one_sample", 100, 50), entry("core", 100, 50))),
     Comparison("linearity", (entry("core", 100, 50), entry("core", 100, 500))),
-    evaluation(5, 5000),
+    evaluation(20, 5000),
 )
 QUICK = (training(20, 5), evaluation(2, 100))

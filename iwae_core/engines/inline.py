@@ -4,9 +4,10 @@ from collections import deque
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
-from iwae_core.engines.engine import ENGINES, Death, Engine
+from iwae_core.engines.engine import ENGINES, Engine
 from iwae_core.engines.limits import EngineLimits
 from iwae_core.engines.runner import run
+from iwae_core.engines.supervisor import Death
 from iwae_core.events import Failed, Finished, Record
 
 

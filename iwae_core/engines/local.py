@@ -15,9 +15,10 @@ from pathlib import Path
 from signal import SIGKILL, Signals
 from typing import IO, Any, cast
 
-from iwae_core.engines.engine import ENGINES, Death, Engine
+from iwae_core.engines.engine import ENGINES, Engine
 from iwae_core.engines.limits import EngineLimits
 from iwae_core.engines.protocol import DISK_FULL, READY
+from iwae_core.engines.supervisor import Death
 
 LOGGER = logging.getLogger(__name__)
 PACKAGE_PARENT = Path(__file__).parents[2]
