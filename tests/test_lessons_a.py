@@ -124,7 +124,7 @@ def test_network_keeps_more_of_the_posterior_as_k_grows(open_page: Callable[...,
         cells(page, "ELBO of q")[1:], cells(page, "keep one")[1:], cells(page, "log p(x)")[1:], strict=True
     ):
         low, middle, high = (float(text.replace("\u2212", "-")) for text in (elbo, kept, log_p))
-        assert low < middle < high
+        assert low < middle <= high  # as rounded on the page
     page.get_by_role("radio", name="3", exact=True).click()
     page.wait_for_url(re.compile("network_digit=3"))
 
