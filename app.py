@@ -50,8 +50,10 @@ if runtime.exists():
     main()
 else:
     from ui.hub import live_route
-    from ui.plotly_js import plotly_js_route
+    from ui.plotly_js import PlotlyPreload, plotly_js_route
     from ui.visitor import VisitorCookie
 
     routes = [plotly_js_route(), live_route()]
-    app = st.App(__file__, routes=routes, middleware=[Middleware(VisitorCookie)], lifespan=lifespan)
+    app = st.App(
+        __file__, routes=routes, middleware=[Middleware(VisitorCookie), Middleware(PlotlyPreload)], lifespan=lifespan
+    )

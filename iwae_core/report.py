@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
-from plotly.offline import get_plotlyjs
 from plotly.utils import PlotlyJSONEncoder
 
-from iwae_core import words
+from iwae_core import plotly_js, words
 from iwae_core.datasets import DATASETS
 from iwae_core.estimators import ESTIMATORS
 from iwae_core.events import Failed, Finished
@@ -59,7 +58,7 @@ def report(history: History, dialect: str = words.Dialect.STATISTICS) -> str:
 <main>
 {body}
 </main>
-<script>{get_plotlyjs()}</script>
+<script>{plotly_js.source()}</script>
 <script>{SCRIPT.read_text("utf-8")}</script>
 </body>
 </html>

@@ -40,6 +40,12 @@ def test_log_p_on_the_grid_agrees_with_draws_from_the_prior(name: str, digit: in
     assert abs(float(iwae_bound(weights)) - plane(name, digit, K, 0).log_p) < 4 * error
 
 
+def test_the_vae_misses_half_of_digit_9_at_every_k() -> None:
+    (vae,) = (name for name in names("one_layer_2d") if name.startswith("vae"))
+    lost = [plane(vae, 9, k, 0).log_p - plane(vae, 9, k, 0).l_k for k in (50, 200)]
+    assert lost == pytest.approx([math.log(2)] * 2, abs=0.25)
+
+
 @pytest.mark.parametrize("name", names("one_layer_2d"))
 def test_what_is_drawn_belongs_together(name: str) -> None:
     model, x = load(name), digits()[3:4]

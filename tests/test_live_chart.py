@@ -9,7 +9,10 @@ from urllib.parse import urlsplit
 import pytest
 from browser import record_requests, serve
 from playwright.sync_api import Browser, Page, expect
+from plotly.offline import get_plotlyjs_version
 from streamlit.testing.v1 import AppTest
+
+from iwae_core import plotly_js
 
 APP = Path(__file__).parent / "apps" / "live_chart_app.py"
 PLOT = "document.querySelector('.live-chart-plot')"
@@ -231,7 +234,12 @@ def test_plotly_js_is_compressed_and_kept_and_follows_the_base_path(page: Page) 
             packed = answer.read()
         with urllib.request.urlopen(address) as answer:
             assert gzip.decompress(packed) == answer.read()
-        assert len(packed) < 2_000_000
+        assert len(packed) < 600_000
+
+
+def test_plotly_js_is_of_the_version_that_plotly_would_ship() -> None:
+    assert get_plotlyjs_version() == plotly_js.VERSION
+    assert f"plotly.js (cartesian - minified) v{plotly_js.VERSION}" in plotly_js.source()[:200]
 
 
 def test_the_app_file_runs_its_page_under_app_test() -> None:

@@ -1,24 +1,46 @@
-"""The plotly.js that the plotly package ships, served from the page's own origin, compressed once per process."""
+"""plotly.js, served from the page's own origin, and announced with the page so that it comes while the page starts."""
 
 import gzip
 from functools import cache
 
-from plotly.offline import get_plotlyjs, get_plotlyjs_version
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit import config
+
+from iwae_core import plotly_js
 
 
 def plotly_js_url() -> str:
     """Path of plotly.js under `server.baseUrlPath`; it names the version, so browsers may keep it for good."""
     base: str = config.get_option("server.baseUrlPath").strip("/")
-    return f"{'/' if base else ''}{base}/assets/plotly-{get_plotlyjs_version()}.min.js"
+    return f"{'/' if base else ''}{base}/assets/plotly-cartesian-{plotly_js.VERSION}.min.js"
 
 
 def plotly_js_route() -> Route:
     """Route to pass to `streamlit.App(..., routes=[...])`."""
     return Route(plotly_js_url(), _respond)
+
+
+class PlotlyPreload:
+    """ASGI middleware that has browsers fetch plotly.js along with the page's own scripts."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass everything on; add the hint to HTML."""
+
+        async def send_with_hint(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                if headers.get("content-type", "").startswith("text/html"):
+                    headers.append("link", f"<{plotly_js_url()}>; rel=preload; as=script")
+            await send(message)
+
+        await self.app(scope, receive, send_with_hint)
 
 
 def _respond(request: Request) -> Response:
@@ -33,4 +55,4 @@ def _respond(request: Request) -> Response:
 
 @cache
 def _compressed() -> bytes:
-    return gzip.compress(get_plotlyjs().encode(), mtime=0)
+    return plotly_js.compressed()

@@ -189,8 +189,8 @@ LESSON = Lesson(
     reveal=reveal,
     notice=(
         "The ELBO punishes all {draws} outside the {posterior}, so the VAE's q keeps to the inside, even if "
-        "that misses a part. $L_k$ needs only some of k to hit, so the IWAE's q is wide. Both squares have the same "
-        "size.",
+        "that misses a part: of digit 9 half, and at no k does $L_k$ get that back. $L_k$ needs only some of k to "
+        "hit, so the IWAE's q is wide. Both squares have the same size.",
         "Move k. At 1 what is kept is q itself. As k grows it takes the shape of the {posterior}: bent, long, or in "
         "two parts, where q cannot follow.",
         "The model bends too. Trained by the ELBO, it prefers a {posterior} that such a q can fit; trained by $L_k$ it "
