@@ -628,7 +628,6 @@ def open_offline(browser: Browser, file: Path) -> Iterator[Callable[..., Page]]:
     assert requests == [[file.as_uri()]] * len(pages)
 
 
-INK = "getComputedStyle(document.querySelector('.xtick text')).fill"
 SHOWN = "document.querySelector('.plot')._fullData.filter(trace => trace.name).map(trace => Array.from(trace.y).at(-1))"
 
 
@@ -655,13 +654,14 @@ def test_the_report_draws_its_charts_without_a_network(open_offline: Callable[..
 def test_the_report_is_dark_at_night_and_light_on_paper(open_offline: Callable[..., Page]) -> None:
     page = open_offline(scheme="dark")
     expect(page.locator(".plot .main-svg").first).to_be_visible()
-    assert page.evaluate(INK) == "rgb(230, 232, 236)"
+    ink = page.locator(".xtick text").first  # waited for like this: the page's policy forbids a polled script
+    expect(ink).to_have_css("fill", "rgb(230, 232, 236)")
     page.emulate_media(media="print")
-    page.wait_for_function(f"{INK} == 'rgb(29, 33, 41)'")
+    expect(ink).to_have_css("fill", "rgb(29, 33, 41)")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.locator(".plot").first.bounding_box()["width"] < 703, "A4 without its margins is that wide"  # type: ignore[index]
     page.emulate_media(media="screen", color_scheme="light")
-    page.wait_for_function(f"{INK} == 'rgb(29, 33, 41)'")
+    expect(ink).to_have_css("fill", "rgb(29, 33, 41)")
 
 
 @pytest.mark.browser
