@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -67,15 +68,18 @@ class Run:
 
         The minibatch passes in slices. The gradient is the sum over slices: exact, at the memory of one slice.
         """
-        self.optimiser.zero_grad()
         log_weights = self._accumulate_gradient(x.to(like(self.model)), step).double()
         mean_elbo, mean_iwae = (float(bound(log_weights).mean()) for bound in (elbo, iwae_bound))
         return mean_elbo, mean_iwae
 
     def _accumulate_gradient(self, x: Tensor, step: int) -> Tensor:
         noise = self.model.noise(self.spec.k, len(x), generator(self.seed, "noise", step))
-        more = generator(self.seed, "path", step)
         images = max(1, ROWS // self.spec.k)
+        if self.model.fused and self.estimator.path == "reparameterized":
+            objective = partial(self.estimator.cotangents, scale=1 / len(x), settings=self.spec.settings)
+            return self.model.fused.set_gradient(x, noise[0], images, objective)
+        self.optimiser.zero_grad()
+        more = generator(self.seed, "path", step)
         if images >= len(x):
             return self._accumulate_slice(x, noise, more, 1 / len(x))
         # What q makes of the images alone is found once for all slices, and differentiated once, at the end.

@@ -3,6 +3,7 @@
 import copy
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,6 @@ from torch import Tensor
 
 from iwae_core.bounds import normalized_weights
 from iwae_core.closeup import PICTURES, SHOWN, pulls
-from iwae_core.draws import Draws
 from iwae_core.estimators import ESTIMATORS
 from iwae_core.events import Closeup, Progress, Record, decode, encode
 from iwae_core.history import History
@@ -38,16 +38,21 @@ def seen() -> tuple[list[tuple[Tensor, Tensor]], Closeup, list[Tensor]]:
     """The draws of the first image in training itself, the closeup of that step, and log w afterwards."""
     experiment = after_two_steps()
     before, used = experiment.look(), []
+    noises: dict[Run, Noise] = {}
     with pytest.MonkeyPatch.context() as patch:
         for run in experiment.runs:
 
-            def spy(x: Tensor, noise: Noise, *more: object, run: Run = run, **named: object) -> Draws:
-                draws = type(run.model).draw(run.model, x, noise, *more, **named)
-                if torch.is_grad_enabled() and not any(run is other for other, *_ in used):
-                    used.append((run, x, noise, draws.log_weights.detach()[:, 0]))
-                return draws
+            def noise_spy(*given: Any, run: Run = run) -> Noise:
+                noises[run] = type(run.model).noise(run.model, *given)
+                return noises[run]
 
-            patch.setattr(run.model, "draw", spy)
+            def spy(x: Tensor, step: int, run: Run = run) -> Tensor:
+                log_weights = Run._accumulate_gradient(run, x, step)
+                used.append((run, x, noises[run], log_weights[:, 0]))
+                return log_weights
+
+            patch.setattr(run.model, "noise", noise_spy)
+            patch.setattr(run, "_accumulate_gradient", spy)
         next(event for event in experiment.train() if isinstance(event, Progress))
     used.sort(key=lambda entry: experiment.runs.index(entry[0]))
     updated = [
@@ -107,6 +112,8 @@ def test_pulls_of_every_estimator(name: str) -> None:
     if estimator.theta in wanted:
         torch.testing.assert_close(found, wanted[estimator.theta])
     assert float(found.sum()) == pytest.approx(1)
+    if estimator.weights is not None:
+        torch.testing.assert_close(estimator.weights(log_weights[:, None])[:, 0], found)
 
 
 def test_settings_change_the_pulls() -> None:

@@ -16,6 +16,7 @@ from iwae_core.models.burda import gaussian_mlp
 from iwae_core.models.conditional import Gaussian, StandardNormal
 from iwae_core.models.likelihood import bernoulli_network_log_likelihood
 from iwae_core.models.sigmoid_belief import sigmoid_belief
+from iwae_core.randomness import generator
 from iwae_core.run import Run
 from iwae_core.spec import ExperimentSpec, RunSpec
 
@@ -96,6 +97,26 @@ def test_every_gradient_is_that_of_the_plain_densities(name: str, estimator: str
     torch.testing.assert_close(fast.log_q, plain.log_q, rtol=1e-11, atol=1e-11)
     for found, wanted in zip(gradients(model, fast, estimator), gradients(model, plain, estimator), strict=True):
         torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("estimator", [e for name, e in KEPT if name == "one_layer"])
+@pytest.mark.parametrize("rows", [1000, 12, 1])  # one slice; two, the second smaller; one for each image
+def test_a_step_in_slices_is_the_plain_gradient(estimator: str, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iwae_core.run.ROWS", rows)
+    spec = ExperimentSpec((RunSpec(estimator, 4),), batch_size=5, steps=1)
+    run = Run(spec.runs[0], spec, torch.full((784,), 0.13))
+    run.model.double()
+    x = (torch.rand(5, 784, generator=randomness(1)) < 0.13).double()
+    noise = tuple(layer.double() for layer in run.model.noise(4, 5, generator(spec.seed, "noise", 7)))
+    for _ in range(2):  # nothing is left of an earlier gradient
+        bounds = run.gradient(x, 7)
+    found = [5 * p.grad for p in run.model.parameters() if p.grad is not None]
+    draws = plain_draws(run.model, x, noise, run.estimator.path)
+    log_weights = draws.log_weights.detach()
+    wanted_bounds = (float(log_weights.mean()), float((log_weights.logsumexp(0) - math.log(4)).mean()))
+    assert bounds == pytest.approx(wanted_bounds, rel=1e-12)
+    for ours, plain in zip(found, gradients(run.model, draws, estimator), strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Training in lockstep, evaluation and what they report."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,12 +9,12 @@ import torch
 from torch import Tensor
 
 from iwae_core.bounds import LogWeights, elbo, iwae_bound
-from iwae_core.draws import Draws
 from iwae_core.estimators import ESTIMATORS
 from iwae_core.evaluate import bound_curves, log_weights
 from iwae_core.events import Event, Failed, Finished, Progress, Record, Snapshot, Started, decode, encode
 from iwae_core.history import History, estimate
-from iwae_core.models import MODELS, Noise
+from iwae_core.models import MODELS
+from iwae_core.models.fused import FusedNetworks
 from iwae_core.run import Run
 from iwae_core.spec import ExperimentSpec, RunSpec
 from iwae_core.train import Experiment, load_models, train
@@ -57,12 +58,11 @@ def test_runs_in_lockstep_see_identical_minibatches_and_noise(monkeypatch: pytes
     experiment = Experiment(SMALL)
     for index, run in enumerate(experiment.runs):
 
-        def spy(x: Tensor, noise: Noise, *path: object, index: int = index, run: Run = run, **more: object) -> Draws:
-            if torch.is_grad_enabled():
-                seen.setdefault(index, []).append((x.clone(), noise[0].clone()))
-            return type(run.model).draw(run.model, x, noise, *path, **more)
+        def spy(x: Tensor, noise: Tensor, *more: Any, index: int = index, networks: Any = run.model.fused) -> Tensor:
+            seen.setdefault(index, []).append((x.clone(), noise.clone()))
+            return FusedNetworks.set_gradient(networks, x, noise, *more)
 
-        monkeypatch.setattr(run.model, "draw", spy)
+        monkeypatch.setattr(run.model.fused, "set_gradient", spy)
     list(experiment.train())
     assert len(seen[0]) == 6
     for ours, theirs in zip(seen[0], seen[1], strict=True):

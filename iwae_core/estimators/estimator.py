@@ -2,14 +2,17 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple, TypeAlias
 
+import torch
 from torch import Tensor
 
-from iwae_core.bounds import PerDatum
+from iwae_core.bounds import LogWeights, PerDatum
 from iwae_core.draws import Draws, Path
 from iwae_core.registry import Registry
+
+Cotangents: TypeAlias = tuple[LogWeights, LogWeights, LogWeights]
 
 
 class Surrogate(NamedTuple):
@@ -45,7 +48,8 @@ class Estimator:
     """A surrogate, and what is known about the gradient it gives.
 
     `theta` and `phi` name what each part climbs, `unbiased` the parts whose mean is exactly that gradient, and `bias`
-    how far off the others are. `instead` is the estimator to turn to where this one cannot be used.
+    how far off the others are. `instead` is the estimator to turn to where this one cannot be used. `weights` may say
+    what multiplies the gradient of each log w_i, which saves `cotangents` an automatic derivative.
     """
 
     surrogate: Callable[..., Surrogate]
@@ -58,6 +62,7 @@ class Estimator:
     bias: str = ""
     least_k: int = 1
     instead: str = ""
+    weights: Callable[[LogWeights], LogWeights] | None = None
 
     def __call__(self, draws: Draws, **settings: Any) -> Surrogate:
         """The surrogates of these draws.
@@ -68,6 +73,18 @@ class Estimator:
         if draws.path != self.path:
             raise ValueError(f"this estimator needs draws on the path {self.path!r}; got {draws.path!r}")
         return self.surrogate(draws, **settings)
+
+    def cotangents(self, draws: Draws, scale: float, settings: Mapping[str, Any]) -> Cotangents:
+        """Minus the derivatives of the surrogates, scaled: theta's in log p, phi's in log p, and phi's in log q."""
+        if self.weights is not None:
+            pull = self.weights(draws.log_weights) * -scale
+            return pull, pull, -pull
+        log_p, log_q = draws.log_p.detach().requires_grad_(), draws.log_q.detach().requires_grad_()
+        with torch.enable_grad():
+            theta, phi = self(replace(draws, log_p=log_p, log_q=log_q), **settings)
+        of_p, of_q = torch.autograd.grad(phi, (log_p, log_q), torch.full_like(phi, -scale), retain_graph=True)
+        (of_theta,) = (of_p,) if theta is phi else torch.autograd.grad(theta, (log_p,), torch.full_like(theta, -scale))
+        return of_theta, of_p, of_q
 
     @property
     def settings(self) -> Mapping[str, Any]:

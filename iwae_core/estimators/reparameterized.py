@@ -2,9 +2,10 @@
 
 from typing import cast
 
+import torch
 from torch import Tensor
 
-from iwae_core.bounds import ciwae_bound, elbo, iwae_bound, miwae_bound, renyi_bound
+from iwae_core.bounds import ciwae_bound, elbo, iwae_bound, miwae_bound, normalized_weights, renyi_bound
 from iwae_core.draws import Draws
 from iwae_core.estimators.estimator import Surrogate, both, estimator
 
@@ -16,6 +17,7 @@ from iwae_core.estimators.estimator import Surrogate, both, estimator
     theta="L_1",
     equation=r"\frac1k \sum_{i=1}^k \nabla \log w_i",
     source="Kingma & Welling 2014; Burda et al. 2016, eq. 7",
+    weights=lambda log_weights: torch.full_like(log_weights, 1 / len(log_weights)),
     instead="reinforce_loo",
 )
 def vae(draws: Draws) -> Surrogate:
@@ -44,6 +46,7 @@ def vae_analytic_kl(draws: Draws) -> Surrogate:
     theta="L_k",
     equation=r"\sum_{i=1}^k \tilde w_i \nabla \log w_i",
     source="Burda et al. 2016, eq. 13-14",
+    weights=normalized_weights,
     instead="vimco",
 )
 def iwae(draws: Draws) -> Surrogate:

@@ -13,7 +13,7 @@ from iwae_core.bounds import LogWeights, PerDatum, normalized_weights
 from iwae_core.device import like
 from iwae_core.draws import Draws, Path
 from iwae_core.models.conditional import Bernoulli, Conditional, Derivative, Gaussian, StandardNormal, linear_layers
-from iwae_core.models.fused import fused_draw
+from iwae_core.models.fused import FusedNetworks
 from iwae_core.models.likelihood import LogDensity
 from iwae_core.models.networks import GaussianMLP
 from iwae_core.registry import Registry
@@ -96,7 +96,7 @@ class Model(nn.Module):
         super().__init__()
         self.recognition = recognition
         self.generative = generative
-        self._fusible = self._tanh_networks()
+        self.fused = self._fused()
 
     @property
     def theta(self) -> list[nn.Parameter]:
@@ -143,8 +143,8 @@ class Model(nn.Module):
             raise ValueError(f"path {path!r} draws once more and needs a generator as `randomness`")
         if path == "one_sample":
             return self.keep_one(x, noise, torch.rand(len(x), generator=randomness).to(x.device), encoded)
-        if path == "reparameterized" and encoded is None and self._fusible and torch.is_grad_enabled():
-            h_alone, log_p, log_q = fused_draw(x, noise[0], *self._fusible)
+        if path == "reparameterized" and encoded is None and self.fused and torch.is_grad_enabled():
+            h_alone, log_p, log_q = self.fused.draw(x, noise[0])
             return Draws(path, (h_alone,), log_p, log_q)
         h, log_q = self.recognition.sample(x, noise, DERIVATIVES[path], encoded)
         draws = Draws(path, h, self.generative(x, h), log_q)
@@ -205,13 +205,13 @@ class Model(nn.Module):
         simple = not more and isinstance(self.generative.layers[0], StandardNormal)
         return q if simple and isinstance(q, Gaussian) else None
 
-    def _tanh_networks(self) -> tuple[Sequence[nn.Linear], Sequence[nn.Linear]] | None:
-        """The linear layers of q and p, if the model is what `fused_draw` computes."""
+    def _fused(self) -> FusedNetworks | None:
+        """Both networks as one, if the model is what `FusedNetworks` computes."""
         q, pixels = self._standard_normal_pair(), self.generative.layers[-1]
         if q is None or not isinstance(q.network, GaussianMLP) or not isinstance(pixels, Bernoulli):
             return None
         of_p = linear_layers(pixels.network)
-        return (q.network.linear_layers(), of_p) if of_p and len(self.generative.layers) == 2 else None
+        return FusedNetworks(q.network.linear_layers(), of_p) if of_p and len(self.generative.layers) == 2 else None
 
 
 def _total(terms: Iterable[Tensor]) -> Tensor:
