@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from browser import serve
+from browser import record_requests, serve
 from playwright.sync_api import Browser, Page, expect
 
 APP = Path(__file__).parent / "apps" / "lessons_app.py"
@@ -71,6 +71,14 @@ def test_opens_with_a_picture_and_a_prediction_reveals_numbers(open_page: Callab
 def test_fits_a_phone(open_page: Callable[..., Page], slug: str, scheme: str) -> None:
     page = open_page(slug, width=390, scheme=scheme)
     assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 390
+
+
+def test_the_code_comes_when_it_is_wanted(open_page: Callable[..., Page]) -> None:
+    page = open_page("same")
+    scripts = record_requests(page)
+    page.get_by_text("iwae_core.bounds.iwae_bound", exact=True).click()
+    expect(page.get_by_test_id("stCode")).to_contain_text("torch.logsumexp(log_weights, 0)")
+    assert any("Highlighter" in script for script in scripts), "what colours code is not loaded before"
 
 
 def test_same_k_and_the_place_of_the_log(open_page: Callable[..., Page]) -> None:

@@ -60,8 +60,16 @@ def show(lesson: Lesson, picture: Callable[[], None]) -> None:
         st.subheader("The equation, and the code that computes it", anchor=False)
         st.latex(lesson.equation)
         for function in lesson.code:
-            with st.expander(f"`{function.__module__}.{function.__name__}`"):
-                st.code(inspect.getsource(function), language="python")
+            _source(function)
+
+
+@st.fragment
+def _source(function: Callable[..., Any]) -> None:
+    name = f"{function.__module__}.{function.__name__}"
+    # What colours code is half as large as all else that a page loads: only for those who want to read some.
+    opened = st.expander(f"`{name}`", key=f"source_{name}", on_change="rerun")
+    if opened.open:
+        opened.code(inspect.getsource(function), language="python")
 
 
 def _prediction(lesson: Lesson) -> None:
