@@ -171,7 +171,7 @@ def ship(options: argparse.Namespace) -> int:
     def measure(model: Model) -> dict[str, Any]:
         curves = bound_curves(model, x, ks, spec.seed, lambda done: show_progress("image", done, len(x), options.json))
         found = curve_summary(ks, curves)
-        del found["curve"]
+        found["elbo_stderr"] = found.pop("curve")["elbo_stderr"][0]
         found |= {"active_units": _active(model, x, spec.seed), "images": len(x), "samples": options.k}
         return found | {"step": state["step"], "batch_size": spec.batch_size, "seed": spec.seed}
 

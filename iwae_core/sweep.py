@@ -8,8 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
+
 from iwae_core.estimators import ESTIMATORS
 from iwae_core.history import Estimate, History, estimate
+from iwae_core.pretrained import manifest
 from iwae_core.spec import ExperimentSpec, RunSpec, SpecError
 
 MAX_MEMBERS = 8
@@ -54,6 +57,19 @@ def _at(runs: Iterable[RunSpec], k: int) -> tuple[RunSpec, ...]:
 
 def _can(run: RunSpec, k: int) -> bool:
     return k >= ESTIMATORS[run.estimator].item.least_k and not (run.repeats and k % run.repeats)
+
+
+def shipped() -> list[Point]:
+    """The shipped models with the paper's latent layer as a sweep; that with k = 1 is both the VAE and the IWAE."""
+    found = []
+    for entry in manifest().values():
+        spec = entry["spec"]
+        if spec["model"] == "one_layer":
+            numbers = np.array([-entry["nll"], entry["nll_stderr"], entry["elbo"], entry["elbo_stderr"]])
+            l_k, elbo = Estimate(*numbers[:2]), Estimate(*numbers[2:])
+            names = ("vae", "iwae") if spec["k"] == 1 else (spec["estimator"],)
+            found += [Point(name, spec["k"], entry["step"], l_k, elbo) for name in names]
+    return found
 
 
 def points(histories: Iterable[History]) -> list[Point]:

@@ -47,9 +47,10 @@ SWEEP_IDEA = (
     "{held_out}, as in the paper's Table 1: there the VAE gains 0.4 nats from k = 1 to 50, the IWAE 2.0."
 )
 SWEEP_KS = "training k"
-SWEEP_EMPTY = (
-    "Nothing has been trained yet. A sweep trains one experiment for each k, the smallest first, as many at a time as "
-    "this machine has workers; points appear as they are evaluated."
+SWEEP_RECORDED = (
+    "**Recorded**: the models that come with the program, {steps} steps each. With k = 1 both objectives are the same. "
+    "Your own sweep trains one experiment for each k, the smallest first, as many at a time as this machine has "
+    "workers; points appear as they are evaluated."
 )
 NO_STEP = "Press Step for one training step, or Slow for one every few seconds: each is told here in four parts."
 TOUR_HELP = "Seven short questions about the recorded experiment; the last one trains."

@@ -146,10 +146,12 @@ def layers(widths: tuple[int, ...], scale: float = 1.0, dtype: torch.dtype = tor
 @pytest.mark.parametrize("widths", [(3, 8), (3, 7), (3, 4, 6), (2, 5, 3, 8)])
 @pytest.mark.parametrize("k", [2, 9])
 @pytest.mark.parametrize("block", [1000, 4, 1])  # all rows at once; a few samples of each of both images; one sample
+@pytest.mark.parametrize("processor", ["cpu", "cuda"])  # with "cuda" this processor computes what a GPU would
 def test_network_and_likelihood_together(
-    widths: tuple[int, ...], k: int, block: int, monkeypatch: pytest.MonkeyPatch
+    widths: tuple[int, ...], k: int, block: int, processor: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("iwae_core.models.likelihood.BLOCK", block)
+    monkeypatch.setattr("iwae_core.models.likelihood.PROCESSOR", torch.device(processor))
     made = layers(widths)
     parameters = [parameter for layer in made for parameter in layer.parameters()]
     x = (torch.rand(2, widths[-1], generator=randomness(8)) < 0.5).double()

@@ -105,6 +105,7 @@ def test_the_command_ships_every_run_with_what_it_achieves(tmp_path: Path, capsy
         assert (entry["samples"], entry["images"], entry["step"]) == (10, 20, 2)
         assert entry["nll"] == pytest.approx(run_result["nll"], abs=2 * TOLERANCE)
         assert entry["nll"] != run_result["nll"], "measured before storing"
+        assert entry["elbo_stderr"] == pytest.approx(run_result["curve"]["elbo_stderr"][0], rel=0.01)
         assert entry["active_units"] == run_result["active_units"]
     assert main(["ship", str(run), "--name", "vae", "--to", str(models)]) == 2
     assert "give 2 names" in capsys.readouterr().err

@@ -2,8 +2,9 @@
 
 import pytest
 
+from iwae_core.pretrained import manifest
 from iwae_core.spec import ExperimentSpec, RunSpec, SpecError
-from iwae_core.sweep import members
+from iwae_core.sweep import TABLE_1, members, shipped
 
 
 def test_a_sweep_is_the_same_experiment_at_each_k_smallest_first() -> None:
@@ -22,3 +23,20 @@ def test_estimators_that_need_more_samples_sit_out() -> None:
         members(ExperimentSpec((RunSpec("rws"),)), [1, 2])
     with pytest.raises(SpecError, match="1 to 8 different training k; got 0"):
         members(spec, [])
+
+
+def test_the_shipped_models_are_a_sweep() -> None:
+    found = {(point.estimator, point.k): point for point in shipped()}
+    assert found.keys() == TABLE_1.keys()
+    vae, iwae = (found[name, 1] for name in ("vae", "iwae"))
+    assert vae[1:] == iwae[1:], "one model"
+    for (name, k), point in found.items():
+        entry = manifest()["vae_k1" if k == 1 else f"{name}_k{k}"]
+        assert -point.l_k.mean == entry["nll"]
+        assert point.elbo.mean == entry["elbo"] < point.l_k.mean
+    # As in the paper's table, more samples help both, and IWAE more.
+    for name in ("vae", "iwae"):
+        assert found[name, 1].l_k.mean < found[name, 5].l_k.mean < found[name, 50].l_k.mean
+    for k in (5, 50):
+        assert found["iwae", k].l_k.mean > found["vae", k].l_k.mean
+        assert found["iwae", k].elbo.mean < found["vae", k].elbo.mean

@@ -6,9 +6,11 @@ import streamlit as st
 
 from iwae_core import words
 from iwae_core.engines import UnknownRunError
-from iwae_core.sweep import MAX_MEMBERS, members
+from iwae_core.figures import against_training_k, sweep_summary
+from iwae_core.sweep import MAX_MEMBERS, members, shipped
 from ui.controls import settings, told
 from ui.live import live_figure, live_html
+from ui.live_chart import live_chart
 from ui.scene import Look
 from ui.session import engine
 from ui.settings import ALL, Setting, chosen, remember, restore
@@ -51,7 +53,9 @@ def show() -> None:
         members = replace(look, part="members")
         live_html(members, key="members", state="running" if active else "ended")
     else:
-        st.info(words.SWEEP_EMPTY)
+        recorded = shipped()
+        st.markdown(words.SWEEP_RECORDED.format(steps=f"{recorded[0].step:,}"))
+        live_chart(against_training_k(recorded), key="recorded_sweep", description=sweep_summary(recorded))
     remember(TABLE)
 
 

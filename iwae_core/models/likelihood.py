@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import softplus
 
+from iwae_core.device import PROCESSOR
+
 LogDensity = Float[Tensor, "k batch"]
 BLOCK = 1000  # rows of logits made at a time: they stay in the cache until they are used up
 MANY = 8  # samples of each x from which on it is cheaper to multiply x by the weights than by every sample's logits
@@ -136,17 +138,19 @@ def _block_value(
     logits = make_logits()
     if agreement is None:
         agreement = torch.linalg.vecdot(x, logits)
-    odds = logits.exp_()
-    total = odds + 1 if differentiate else odds.add_(1)
-    if differentiate:
-        torch.addcdiv(x, odds, total, value=-1, out=odds)
-    if total.shape[-1] % 8 == 0:  # one logarithm for each product of eight
-        total = total.unflatten(-1, (8, -1)).prod(-2)
-    normaliser = total.log_().sum(-1)
-    if not math.isfinite(normaliser.sum()):  # an exponential, or a product, overflowed
-        logits = make_logits()
-        normaliser = softplus(logits).sum(-1)
-        torch.sub(x, torch.sigmoid(logits), out=logits)
+    if out.device == PROCESSOR:  # another would have to be waited for to see whether all is finite
+        odds = logits.exp_()
+        total = odds + 1 if differentiate else odds.add_(1)
+        if differentiate:
+            torch.addcdiv(x, odds, total, value=-1, out=odds)
+        if total.shape[-1] % 8 == 0:  # one logarithm for each product of eight
+            total = total.unflatten(-1, (8, -1)).prod(-2)
+        normaliser = total.log_().sum(-1)
+        if math.isfinite(normaliser.sum()):
+            return agreement - normaliser
+        logits = make_logits()  # an exponential, or a product, overflowed
+    normaliser = softplus(logits).sum(-1)
+    torch.sub(x, torch.sigmoid(logits), out=logits)
     return agreement - normaliser
 
 

@@ -143,9 +143,10 @@ def picture() -> None:
         show_digit(image(state["same_digit"]), state["same_digit"])
         st.pills("digit", range(10), key="same_digit", required=True, wrap=True)
         st.segmented_control("model trained by", MODELS, format_func=label, key="same_model", required=True)
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        pick("same_k", SETTINGS, KS)
         st.button("Redraw", icon=":material/casino:", on_click=_redraw, args=(1,))
         st.button("Redraw 20 times", on_click=_redraw, args=(20,))
-    pick("same_k", SETTINGS, KS)
     chosen, k = (state["same_model"], state["same_digit"]), state["same_k"]
     now, average = draw(*chosen, k, state["same_redraw"]), expected(*chosen)
     left, right = st.columns(2, gap="medium")
