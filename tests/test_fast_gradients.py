@@ -66,10 +66,10 @@ def plain_draws(model: Model, x: Tensor, noise: Noise, path: Path) -> Draws:
     return Draws(path, tuple(h), log_p, log_q)  # type: ignore[arg-type]
 
 
-def gradients(model: Model, draws: Draws, estimator: str) -> list[Tensor]:
+def gradients(model: Model, draws: Draws, estimator: str, **settings: float) -> list[Tensor]:
     for parameter in model.parameters():
         parameter.grad = None
-    accumulate_gradient(ESTIMATORS[estimator].item(draws), model.theta, model.phi)
+    accumulate_gradient(ESTIMATORS[estimator].item(draws, **settings), model.theta, model.phi)
     return [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in model.parameters()]
 
 
@@ -102,8 +102,17 @@ def test_every_gradient_is_that_of_the_plain_densities(name: str, estimator: str
 @pytest.mark.parametrize("estimator", [e for name, e in KEPT if name == "one_layer"])
 @pytest.mark.parametrize("rows", [1000, 12, 1])  # one slice; two, the second smaller; one for each image
 def test_a_step_in_slices_is_the_plain_gradient(estimator: str, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    _check_step(RunSpec(estimator, 4), rows, monkeypatch)
+
+
+@pytest.mark.parametrize("spec", [RunSpec("renyi", 4, alpha=-1.0), RunSpec("ciwae", 4, beta=0.9)])
+def test_a_step_follows_the_settings(spec: RunSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    _check_step(spec, 12, monkeypatch)
+
+
+def _check_step(run_spec: RunSpec, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("iwae_core.run.ROWS", rows)
-    spec = ExperimentSpec((RunSpec(estimator, 4),), batch_size=5, steps=1)
+    spec = ExperimentSpec((run_spec,), batch_size=5, steps=1)
     run = Run(spec.runs[0], spec, torch.full((784,), 0.13))
     run.model.double()
     x = (torch.rand(5, 784, generator=randomness(1)) < 0.13).double()
@@ -115,7 +124,7 @@ def test_a_step_in_slices_is_the_plain_gradient(estimator: str, rows: int, monke
     log_weights = draws.log_weights.detach()
     wanted_bounds = (float(log_weights.mean()), float((log_weights.logsumexp(0) - math.log(4)).mean()))
     assert bounds == pytest.approx(wanted_bounds, rel=1e-12)
-    for ours, plain in zip(found, gradients(run.model, draws, estimator), strict=True):
+    for ours, plain in zip(found, gradients(run.model, draws, run_spec.estimator, **run_spec.settings), strict=True):
         torch.testing.assert_close(ours, plain, rtol=1e-9, atol=1e-9)
 
 

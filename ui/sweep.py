@@ -52,8 +52,7 @@ def show() -> None:
         live_figure(look, key="sweep", height=420)
         members = replace(look, part="members")
         live_html(members, key="members", state="running" if active else "ended")
-    else:
-        recorded = shipped()
+    elif recorded := shipped():
         st.markdown(words.SWEEP_RECORDED.format(steps=f"{recorded[0].step:,}"))
         live_chart(against_training_k(recorded), key="recorded_sweep", description=sweep_summary(recorded))
     remember(TABLE)

@@ -15,7 +15,7 @@ from iwae_core.bounds import LogWeights
 from iwae_core.draws import Draws
 from iwae_core.estimators.estimator import Cotangents
 from iwae_core.models.conditional import HALF_LOG_2PI
-from iwae_core.models.likelihood import LogDensity, Rows, tanh_backward_
+from iwae_core.models.likelihood import LogDensity, Rows, parameters_of, tanh_backward_
 
 
 class FusedNetworks:
@@ -26,7 +26,7 @@ class FusedNetworks:
 
     def draw(self, x: Tensor, noise: Tensor) -> tuple[Tensor, LogDensity, LogDensity]:
         """h, which is a constant here, log p(x, h) and log q(h | x), whose derivative in phi is the total one."""
-        parameters = (*_parameters(self.recognition), *_parameters(self.generative))
+        parameters = (*parameters_of(self.recognition), *parameters_of(self.generative))
         found: tuple[Tensor, LogDensity, LogDensity] = _Draw.apply(x, noise, *parameters)  # type: ignore[no-untyped-call]
         return found
 
@@ -35,7 +35,7 @@ class FusedNetworks:
         self, x: Tensor, noise: Tensor, images: int, objective: Callable[[Draws], Cotangents]
     ) -> LogWeights:
         """Set the parameters' `grad` from what `objective` makes of draws, so many images at a time; returns log w."""
-        phi, theta = _parameters(self.recognition), _parameters(self.generative)
+        phi, theta = parameters_of(self.recognition), parameters_of(self.generative)
         encoded = _Encoded(x, phi)
         log_weights, in_encoded, in_theta = [], [], []
         for start in range(0, len(x), images):
@@ -53,10 +53,6 @@ class FusedNetworks:
         for parameter, gradient in zip((*phi, *theta), (*in_phi, *in_theta[0]), strict=True):
             parameter.grad = gradient
         return torch.cat(log_weights, 1)
-
-
-def _parameters(layers: Sequence[nn.Linear]) -> list[Tensor]:
-    return [parameter for layer in layers for parameter in (layer.weight, layer.bias)]
 
 
 class _Encoded:

@@ -32,7 +32,7 @@ def bernoulli_network_log_likelihood(
     x: Float[Tensor, "*k batch units"], h: Float[Tensor, "k batch _"], layers: Sequence[nn.Linear]
 ) -> LogDensity:
     """log Bernoulli(x; logits), the logits made from h by linear layers with tanh between; constant in x."""
-    parameters = [parameter for layer in layers for parameter in (layer.weight, layer.bias)]
+    parameters = parameters_of(layers)
     differentiate = torch.is_grad_enabled() and any(value.requires_grad for value in (h, *parameters))
     with torch.no_grad():
         if not differentiate:
@@ -43,6 +43,11 @@ def bernoulli_network_log_likelihood(
         return rows.value + in_parameters
     in_h: Tensor = _InLatents.apply(rows, h)  # type: ignore[no-untyped-call]
     return in_h + in_parameters
+
+
+def parameters_of(layers: Sequence[nn.Linear]) -> list[Tensor]:
+    """Weight and bias of each layer in turn."""
+    return [parameter for layer in layers for parameter in (layer.weight, layer.bias)]
 
 
 class Rows:
