@@ -31,15 +31,15 @@ lock: .venv/runtime
 
 # Trains the models that ship with the program: an hour. The ELBO's model comes first.
 models: .venv/runtime
-	$(BIN)/python -m iwae_core train --estimator vae --k 1 --steps 6000 --out runs/models/k1
-	$(BIN)/python -m iwae_core ship runs/models/k1 --name vae_k1
+	$(BIN)/python -m iwae_lab train --estimator vae --k 1 --steps 6000 --out runs/models/k1
+	$(BIN)/python -m iwae_lab ship runs/models/k1 --name vae_k1
 	for k in 5 50; do \
-	    $(BIN)/python -m iwae_core train --estimator vae,iwae --k $$k --steps 6000 --out runs/models/k$$k; \
-	    $(BIN)/python -m iwae_core ship runs/models/k$$k --name vae_k$$k,iwae_k$$k; \
+	    $(BIN)/python -m iwae_lab train --estimator vae,iwae --k $$k --steps 6000 --out runs/models/k$$k; \
+	    $(BIN)/python -m iwae_lab ship runs/models/k$$k --name vae_k$$k,iwae_k$$k; \
 	done
-	$(BIN)/python -m iwae_core train --estimator vae,iwae --k 10 --steps 12000 --model one_layer_2d --out runs/models/2d
-	$(BIN)/python -m iwae_core ship runs/models/2d --name vae_2d,iwae_2d
-	$(BIN)/python -m iwae_core.lessons.measured
+	$(BIN)/python -m iwae_lab train --estimator vae,iwae --k 10 --steps 12000 --model one_layer_2d --out runs/models/2d
+	$(BIN)/python -m iwae_lab ship runs/models/2d --name vae_2d,iwae_2d
+	$(BIN)/python -m iwae_lab.lessons.measured
 	$(BIN)/python tools/tables.py
 
 clean:

@@ -23,8 +23,8 @@ def main() -> None:
     st.set_page_config(page_title="IWAE laboratory", page_icon=str(ICON), layout="wide")
     pages = {
         "": [
-            st.Page(partial(_show, "ui.laboratory"), title="Laboratory", url_path="laboratory", default=True),
-            st.Page(partial(_show, "ui.sweep"), title="Training k", url_path="sweep"),
+            st.Page(partial(_show, "ui.pages.laboratory"), title="Laboratory", url_path="laboratory", default=True),
+            st.Page(partial(_show, "ui.pages.sweep"), title="Training k", url_path="sweep"),
         ],
         "Lessons": [
             st.Page(partial(_show, f"ui.lessons.{name}"), title=title, url_path=name) for name, title in TITLES.items()
@@ -41,7 +41,7 @@ def _show(module: str) -> None:
 async def lifespan(app: Any) -> AsyncIterator[None]:
     """While the server runs. At its end workers save their state, so that their runs can go on later."""
     # The heavy imports go on while the first visitor's browser is still loading the page.
-    Thread(target=import_module, args=("ui.laboratory",), daemon=True).start()
+    Thread(target=import_module, args=("ui.pages.laboratory",), daemon=True).start()
     yield
     import_module("ui.session").close_engine()
 
@@ -49,8 +49,8 @@ async def lifespan(app: Any) -> AsyncIterator[None]:
 if runtime.exists():
     main()
 else:
-    from ui.hub import live_route
-    from ui.plotly_js import PlotlyPreload, plotly_js_route
+    from ui.live.hub import live_route
+    from ui.live.plotly_route import PlotlyPreload, plotly_js_route
     from ui.visitor import VisitorCookie
 
     routes = [plotly_js_route(), live_route()]

@@ -64,7 +64,7 @@ class Watcher:
 
 
 def _look(part: str, run_id: str) -> dict[str, object]:
-    from ui.scene import Look
+    from ui.live.scene import Look
 
     return asdict(Look(part, run_id))
 

@@ -1,4 +1,4 @@
-"""`python -m iwae_core bench`."""
+"""`iwae bench`."""
 
 import json
 import os

@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.comparisons import CELLS
 from benchmarks.contestants.core import linear_maps
 from benchmarks.contestants.matmul import Product
-from iwae_core.bounds import iwae_bound
-from iwae_core.datasets import DATASETS
+from iwae_core.bounds.lower import iwae_bound
+from iwae_core.data import DATASETS
 from iwae_core.estimators import ESTIMATORS, accumulate_gradient
 from iwae_core.models import MODELS, Model
 from iwae_core.randomness import generator

@@ -16,9 +16,9 @@ from benchmarks.comparisons import Comparison
 from benchmarks.contestants.contestant import LAYERS
 from benchmarks.contestants.core import linear_maps
 from benchmarks.process import Worker
-from iwae_core.datasets import DATASETS
-from iwae_core.run import Run
-from iwae_core.spec import ExperimentSpec, RunSpec
+from iwae_core.data import DATASETS
+from iwae_core.training.run import Run
+from iwae_core.training.spec import ExperimentSpec, RunSpec
 
 START_IMAGES = 2000
 

@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
-IMPORTS = ("torch", "streamlit", "plotly.graph_objects", "iwae_core.train", "ui.laboratory")
+IMPORTS = ("torch", "streamlit", "plotly.graph_objects", "iwae_core.training.loop", "ui.pages.laboratory")
 CHART = ".js-plotly-plot .scatterlayer .trace"  # a line that is drawn, not an empty frame
 
 

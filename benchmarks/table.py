@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.comparisons import PEERS
 
-BEGIN, END = "<!-- speed: written by python -m iwae_core bench --write -->\n", "<!-- end of speed -->\n"
+BEGIN, END = "<!-- speed: written by iwae bench --write -->\n", "<!-- end of speed -->\n"
 COLUMNS = {"plain_torch": "plain torch", **PEERS}
 LIMITS = {"matmul": "matrix products", "matmul_bfloat16": "the same in bfloat16"}
 OTHERS = (

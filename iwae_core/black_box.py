@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Transform
 
-from iwae_core.bounds import LogWeights, normalized_weights
+from iwae_core.bounds.weights import LogWeights, normalized_weights
 from iwae_core.draws import Draws, Path
 
 LogJoint = Callable[[Any, Tensor], LogWeights]

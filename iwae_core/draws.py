@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 from jaxtyping import Float
 from torch import Tensor
 
-from iwae_core.bounds import LogWeights, PerDatum
+from iwae_core.bounds.weights import LogWeights, PerDatum
 
 # How h and log q depend on phi. theta enters log p alike on every path.
 #   reparameterized  h = T(noise; phi): the derivative of log w in phi is total, through h and through log q.
@@ -43,3 +43,6 @@ class Draws:
     def log_weights(self) -> LogWeights:
         """log w = log p(x, h) - log q(h | x), `[k, batch]`."""
         return self.log_p - self.log_q
+
+
+Cotangents: TypeAlias = tuple[LogWeights, LogWeights, LogWeights]

@@ -10,7 +10,7 @@ from hypothesis import settings
 from pages import APP, workers
 from playwright.sync_api import Browser, Page, expect
 
-from iwae_core.train import prepare_process
+from iwae_core.training.process import prepare_process
 
 # The same examples every time, and no time limit for each: the machine may be busy.
 settings.register_profile("steady", derandomize=True, deadline=None)

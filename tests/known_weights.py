@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from iwae_core.bounds import iwae_bound
+from iwae_core.bounds.lower import iwae_bound
 
 SIX = [-1.0, 0.5, 2.0, -3.0, 0.0, 1.5]
 SIXTEEN = (np.random.default_rng(12345).standard_normal(16) * 3 - 100).tolist()

@@ -69,7 +69,7 @@ def workers(runs: Path) -> list[int]:
     for process in Path("/proc").glob("[0-9]*"):
         try:
             ours = f"IWAE_RUNS_DIR={runs}".encode() in (process / "environ").read_bytes().split(b"\0")
-            if ours and b"iwae_core.engines.worker" in (process / "cmdline").read_bytes():
+            if ours and b"iwae_lab.engines.worker" in (process / "cmdline").read_bytes():
                 found.append(int(process.name))
         except OSError:
             continue

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from iwae_core.engines import ENGINES, Engine, EngineLimits
-from iwae_core.engines.local import LocalEngine, Worker
-from iwae_core.engines.runner import LOG, SPEC, run
-from iwae_core.events import Closeup, Event, Progress, Record, encode
-from iwae_core.log import read_log
-from iwae_core.spec import ExperimentSpec, RunSpec
+from iwae_core.training.events import Closeup, Event, Progress, Record, encode
+from iwae_core.training.spec import ExperimentSpec, RunSpec
+from iwae_lab.engines import ENGINES, Engine, EngineLimits
+from iwae_lab.engines.local import LocalEngine, Worker
+from iwae_lab.engines.runner import run
+from iwae_lab.records.folder import LOG, SPEC
+from iwae_lab.records.log import read_log
 
 SHORT = ExperimentSpec(runs=(RunSpec("vae", 2), RunSpec("iwae", 2)), batch_size=4, steps=5, eval_images=2, eval_k=2)
 MIDDLE = replace(SHORT, steps=100, eval_k=500)  # enough steps to act before the end, few evaluations
@@ -28,7 +29,7 @@ IDLE: list[Worker] = []
 @pytest.fixture(autouse=True)
 def used_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Engines take over the workers of earlier tests."""
-    monkeypatch.setattr("iwae_core.engines.local.Worker", lambda: IDLE.pop() if IDLE else Worker())
+    monkeypatch.setattr("iwae_lab.engines.local.Worker", lambda: IDLE.pop() if IDLE else Worker())
 
 
 def dismiss(engine: Engine) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from iwae_core.annealing import (
+from iwae_core.evaluation.annealing import (
     Density,
     Path,
     bidirectional,

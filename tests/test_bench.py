@@ -18,7 +18,7 @@ from benchmarks.contestants.matmul import Matmul
 from benchmarks.contestants.matmul_forward import MatmulForward
 from benchmarks.contestants.plain_torch import PlainTorch
 from benchmarks.process import BenchError
-from iwae_core.__main__ import main
+from iwae_lab.__main__ import main
 
 ROOT = Path(__file__).parents[1]
 SIZE = 20, 5
@@ -143,7 +143,7 @@ def test_ratios_are_of_the_same_round() -> None:
 def test_the_table_in_readme_is_of_the_results() -> None:
     measured = json.loads((ROOT / "benchmarks" / "results.json").read_text())
     text = table.BEGIN + table.markdown(measured) + table.END
-    assert text in (ROOT / "README.md").read_text(), "run python -m iwae_core bench --write"
+    assert text in (ROOT / "README.md").read_text(), "run iwae bench --write"
 
 
 def test_outside_a_clone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,7 @@ from torch.distributions import (
 )
 
 from iwae_core.black_box import draw, held_fixed, paths
-from iwae_core.bounds import elbo, iwae_bound
+from iwae_core.bounds.lower import elbo, iwae_bound
 from iwae_core.estimators import ESTIMATORS, accumulate_gradient
 from iwae_core.models.toys import line, linear_gaussian
 

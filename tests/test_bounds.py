@@ -17,12 +17,8 @@ from known_weights import (
     normal_weights,
 )
 
-from iwae_core.bounds import (
-    BOUNDS,
-    elbo,
-    iwae_bound,
-    normalized_weights,
-)
+from iwae_core.bounds.lower import BOUNDS, elbo, iwae_bound
+from iwae_core.bounds.weights import normalized_weights
 
 INFINITY = math.inf
 NEEDS_TWO = {"jackknife", "delta"}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from iwae_core.__main__ import main
+from iwae_lab.__main__ import main
 
 QUICK = ["--steps", "3", "--batch-size", "4", "--eval-images", "3", "--eval-k", "10"]
 
@@ -22,7 +22,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_train_and_evaluate_as_a_user_would(tmp_path: Path) -> None:
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "iwae_core", *arguments]
+        command = [sys.executable, "-m", "iwae_lab", *arguments]
         return subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
 
     trained = call("train", "--estimator", "iwae", "--k", "2", "--out", str(tmp_path / "run"), "--json", *QUICK)
@@ -180,7 +180,7 @@ def test_bad_arguments_cost_one_line_and_exit_code_2(
     assert main(arguments.format(new=tmp_path / "new", old=trained).split()) == 2
     output = capsys.readouterr()
     assert output.out == ""
-    assert output.err.startswith("iwae_core: ")
+    assert output.err.startswith("iwae: ")
     assert output.err.count("\n") == 1
     assert message in output.err
 

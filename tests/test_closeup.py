@@ -10,15 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from iwae_core.bounds import normalized_weights
-from iwae_core.closeup import PICTURES, SHOWN, pulls
+from iwae_core.bounds.weights import normalized_weights
 from iwae_core.estimators import ESTIMATORS
-from iwae_core.events import Closeup, Progress, Record, decode, encode
-from iwae_core.history import History
 from iwae_core.models import Noise
-from iwae_core.run import Run
-from iwae_core.spec import ExperimentSpec, RunSpec
-from iwae_core.train import Experiment
+from iwae_core.training.closeup import PICTURES, SHOWN, pulls
+from iwae_core.training.events import Closeup, Progress, Record, decode, encode
+from iwae_core.training.loop import Experiment
+from iwae_core.training.run import Run
+from iwae_core.training.spec import ExperimentSpec, RunSpec
+from iwae_lab.history.history import History
 
 SPEC = ExperimentSpec(
     runs=(RunSpec("vae", 60), RunSpec("iwae", 4), RunSpec("dreg", 60)), batch_size=3, steps=5, eval_images=2, eval_k=10

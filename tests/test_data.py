@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from iwae_core.datasets import DATASETS, DataError, Dataset
-from iwae_core.datasets.mnist import BUNDLED, FILES
+from iwae_core.data import DATASETS, DataError, Dataset
+from iwae_core.data.mnist import BUNDLED, FILES
 
 TEST_LABELS = "t10k-labels-idx1-ubyte"
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from iwae_core.device import DeviceError, on_processor, training_device
-from iwae_core.events import Finished, Snapshot
-from iwae_core.spec import ExperimentSpec, RunSpec
-from iwae_core.train import Experiment
+from iwae_core.training.events import Finished, Snapshot
+from iwae_core.training.loop import Experiment
+from iwae_core.training.spec import ExperimentSpec, RunSpec
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 SMALL = ExperimentSpec(runs=(RunSpec("vae", 5), RunSpec("iwae", 5)), batch_size=10, steps=5, eval_images=20, eval_k=20)
@@ -33,7 +33,7 @@ def test_a_device_that_is_not_there(name: str, monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_command_line_says_so_without_a_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     monkeypatch.setenv("IWAE_DEVICE", "toaster")
-    command = [sys.executable, "-m", "iwae_core", "train", "--steps", "1", "--out", f"{tmp_path}/run"]
+    command = [sys.executable, "-m", "iwae_lab", "train", "--steps", "1", "--out", f"{tmp_path}/run"]
     found = subprocess.run(command, capture_output=True, text=True)
     assert found.returncode == 1
     assert "IWAE_DEVICE=toaster cannot be used here" in found.stderr

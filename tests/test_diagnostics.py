@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from known_weights import SIX, column, gamma_weights, normal_weights
 from torch import Tensor
 
-from iwae_core.bounds import delta_method_bound, elbo, iwae_bound
-from iwae_core.diagnostics import (
+from iwae_core.bounds.corrected import delta_method_bound
+from iwae_core.bounds.diagnostics import (
     effective_sample_size,
     kl_from_uniform,
     largest_weight,
@@ -21,6 +21,7 @@ from iwae_core.diagnostics import (
     plug_in_variance,
     squared_coefficient_of_variation,
 )
+from iwae_core.bounds.lower import elbo, iwae_bound
 
 NEEDS_TWO = [squared_coefficient_of_variation, plug_in_variance, plug_in_bias]
 DIAGNOSTICS = [effective_sample_size, perplexity, largest_weight, kl_from_uniform, *NEEDS_TWO, pareto_k_hat]

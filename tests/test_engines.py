@@ -13,8 +13,11 @@ from running import local as local
 from running import make_engine as make_engine
 from running import used_workers as used_workers
 
-from iwae_core import checkpoint
-from iwae_core.engines import (
+from iwae_core.training.events import Failed, Finished, Swapped
+from iwae_core.training.fields import SpecError, limits
+from iwae_core.training.loop import load_models
+from iwae_core.training.spec import ExperimentSpec, RunSpec
+from iwae_lab.engines import (
     ENGINES,
     Engine,
     EngineFullError,
@@ -24,13 +27,11 @@ from iwae_core.engines import (
     UnknownRunError,
     from_environment,
 )
-from iwae_core.engines.jobs import Job, Jobs, Phase
-from iwae_core.engines.limits import variable
-from iwae_core.engines.local import LocalEngine, Worker
-from iwae_core.engines.runner import CHECKPOINT
-from iwae_core.events import Failed, Finished, Swapped
-from iwae_core.spec import ExperimentSpec, RunSpec, SpecError, limits
-from iwae_core.train import load_models
+from iwae_lab.engines.jobs import Job, Jobs, Phase
+from iwae_lab.engines.local import LocalEngine, Worker
+from iwae_lab.engines.settings import variable
+from iwae_lab.records import checkpoint
+from iwae_lab.records.folder import CHECKPOINT
 
 
 @pytest.fixture
@@ -167,7 +168,7 @@ def test_unknown_ids_are_refused_before_any_file_is_touched(engine: Engine, run_
 
 def test_bad_data_fail_the_run_with_a_message(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IWAE_DATA_DIR", str(tmp_path))
-    monkeypatch.setattr("iwae_core.engines.local.Worker", Worker)  # a new one, which has not read any data
+    monkeypatch.setattr("iwae_lab.engines.local.Worker", Worker)  # a new one, which has not read any data
     engine = type(engine)(tmp_path / "runs")
     run_id = engine.submit(SHORT)
     wait_until(lambda: not engine.state(run_id).active)
@@ -187,7 +188,7 @@ def test_runs_outlive_the_engine_that_made_them(local: LocalEngine) -> None:
 
 
 def test_a_spare_is_ready_again_after_a_respite(local: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("iwae_core.engines.local.RESPITE", 0.1)
+    monkeypatch.setattr("iwae_lab.engines.local.RESPITE", 0.1)
     (spare,) = local._spares
     run_id = local.submit(LONG)
     assert local._workers[run_id] is spare
@@ -198,7 +199,7 @@ def test_a_spare_is_ready_again_after_a_respite(local: LocalEngine, monkeypatch:
 def test_a_worker_trains_one_run_after_the_other(
     local: LocalEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("iwae_core.engines.local.RESPITE", math.inf)  # or another is made ready if this one is slow
+    monkeypatch.setattr("iwae_lab.engines.local.RESPITE", math.inf)  # or another is made ready if this one is slow
     (worker,) = local._spares
     for number in range(3):
         run_id = local.submit(SHORT)

@@ -7,7 +7,7 @@ import torch
 from enumeration import Tuples, case, each_gradient, expected_gradient, gradient, tuples, variance
 from torch import Tensor
 
-from iwae_core.bounds import normalized_weights
+from iwae_core.bounds.weights import normalized_weights
 from iwae_core.estimators import ESTIMATORS
 from iwae_core.models import Model
 from iwae_core.models.toys import line

@@ -8,7 +8,8 @@ import torch
 from enumeration import CASES, Gradient, assert_close, case, exact_mean, expected_gradient, gradient, plus, tuples
 from torch import Tensor
 
-from iwae_core.bounds import ciwae_bound, elbo, iwae_bound, normalized_weights, renyi_bound
+from iwae_core.bounds.lower import ciwae_bound, elbo, iwae_bound, renyi_bound
+from iwae_core.bounds.weights import normalized_weights
 from iwae_core.estimators import ESTIMATORS
 from iwae_core.estimators.score_function import tvo_surrogate
 from iwae_core.models.toys import enumerable, line

@@ -10,7 +10,7 @@ import torch
 from enumeration import CASES, Gradient, assert_close, gradient, plus
 from torch import Tensor
 
-from iwae_core.bounds import normalized_weights
+from iwae_core.bounds.weights import normalized_weights
 from iwae_core.draws import Draws
 from iwae_core.estimators import ESTIMATORS, UnsupportedError, require
 from iwae_core.models import MODELS, Model

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from iwae_core.evaluate import ACTIVE, active_units
+from iwae_core.evaluation.activity import ACTIVE, active_units
 from iwae_core.models import MODELS, Generative, Model, Recognition
-from iwae_core.models.conditional import Gaussian, StandardNormal
+from iwae_core.models.factors import Gaussian, StandardNormal
 from iwae_core.models.networks import Affine, Free
 
 IMAGES = 300

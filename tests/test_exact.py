@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from iwae_core.bounds import iwae_bound, normalized_weights
-from iwae_core.exact import (
+from iwae_core.bounds.lower import iwae_bound
+from iwae_core.bounds.weights import normalized_weights
+from iwae_core.exact.cases import binary_states, gamma_curve
+from iwae_core.exact.law import (
     Law,
     chi_squared,
     exact_bound,
@@ -20,7 +22,6 @@ from iwae_core.exact import (
     resampled_law,
     resampled_log_prob,
 )
-from iwae_core.laws import binary_states, gamma_curve
 
 
 def double(values: object) -> Tensor:

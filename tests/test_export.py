@@ -26,22 +26,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import Browser, Page, expect
 
-from iwae_core import plotly_js, words
-from iwae_core.__main__ import main
-from iwae_core.engines.inline import InlineEngine
-from iwae_core.engines.runner import LOG
 from iwae_core.estimators import ESTIMATORS
-from iwae_core.events import Event, Failed, Finished, Progress, Record, Snapshot, Started, Swapped, encode
-from iwae_core.export import Row, command, csv_text, performed, rows, snippet, spec_json
-from iwae_core.figures import View, read_at
-from iwae_core.history import History
-from iwae_core.log import read_log
-from iwae_core.markup import inline, markdown_table
-from iwae_core.markup import math as mathml
 from iwae_core.models import MODELS
-from iwae_core.options import parser, requested
-from iwae_core.report import FRAMES, report
-from iwae_core.spec import ExperimentSpec, RunSpec, SpecError, Swap
+from iwae_core.training.events import Event, Failed, Finished, Progress, Record, Snapshot, Started, Swapped, encode
+from iwae_core.training.fields import SpecError
+from iwae_core.training.spec import ExperimentSpec, RunSpec, Swap
+from iwae_lab.__main__ import main
+from iwae_lab.arguments import command, requested
+from iwae_lab.cli.options import parser
+from iwae_lab.engines.inline import InlineEngine
+from iwae_lab.figures import plotly_js
+from iwae_lab.history.history import History
+from iwae_lab.history.reading import read_at
+from iwae_lab.history.view import View
+from iwae_lab.records.folder import LOG
+from iwae_lab.records.log import read_log
+from iwae_lab.take_home.recipe import performed, snippet
+from iwae_lab.take_home.report import FRAMES, report
+from iwae_lab.take_home.table import Row, csv_text, rows
+from iwae_lab.words import sentences as words
+from iwae_lab.words.markup import inline, markdown_table
+from iwae_lab.words.markup import math as mathml
 
 ROOT = Path(__file__).parents[1]
 QUICK = ExperimentSpec((RunSpec("vae", 2), RunSpec("iwae", 2)), batch_size=3, steps=4, eval_images=3, eval_k=5)
@@ -258,15 +263,15 @@ def test_swaps_on_command_are_part_of_what_is_repeated() -> None:
 
 
 def test_commands_and_code_name_only_what_is_not_a_default() -> None:
-    assert command(ExperimentSpec()) == "python -m iwae_core train --estimator vae,iwae --k 50 --out runs/again"
+    assert command(ExperimentSpec()) == "iwae train --estimator vae,iwae --k 50 --out runs/again"
     assert command(SWAPPING) == (
-        "python -m iwae_core train --estimator ciwae,miwae --k 4 --model one_layer,one_layer_2d --beta 0.25 --repeats 2"
+        "iwae train --estimator ciwae,miwae --k 4 --model one_layer,one_layer_2d --beta 0.25 --repeats 2"
         " --batch-size 3 --learning-rate 0.01 --steps 4 --seed 7 --eval-images 3 --eval-k 5 --schedule burda"
         " --swap 1:3:dreg:5 --swap 0:1:iwae:3 --out runs/again"
     )
     refused = replace(QUICK, runs=(RunSpec("miwae", 4, repeats=4), RunSpec("piwae", 3)))  # 3 samples in 4 repeats
     for spec in NO_OPTIONS, refused:
-        assert command(spec).startswith("python -m iwae_core train --spec /dev/stdin --out runs/again <<'END'\n{")
+        assert command(spec).startswith("iwae train --spec /dev/stdin --out runs/again <<'END'\n{")
     assert (
         'spec = ExperimentSpec(\n    runs=(\n        RunSpec("vae", 50),\n        RunSpec("iwae", 50),\n    ),\n)\n'
     ) in snippet(ExperimentSpec())
@@ -354,7 +359,7 @@ def test_every_specification_comes_back(
     swaps = (Swap(run=0, step=4, estimator="vae", k=1),) if swapped else ()
     taken = tuple(RunSpec(name, k, **more) for name, k, more in runs)
     spec = ExperimentSpec(taken, schedule=schedule, swaps=swaps, **numbers)
-    assert ExperimentSpec.from_json(spec_json(spec)) == spec
+    assert ExperimentSpec.from_json(spec.to_json(indent=2)) == spec
     names: dict[str, Any] = {}
     exec(snippet(spec).partition("prepare_process()")[0], names)
     assert names["spec"] == spec
@@ -366,7 +371,7 @@ def test_every_specification_comes_back(
 
 def test_train_takes_a_specification_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "wanted.json"
-    file.write_text(spec_json(QUICK))
+    file.write_text(QUICK.to_json(indent=2))
     assert main(["train", "--spec", str(file), "--out", str(tmp_path / "run"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["steps"] == 4
     assert ExperimentSpec.from_json((tmp_path / "run" / "spec.json").read_text()) == QUICK
@@ -375,7 +380,7 @@ def test_train_takes_a_specification_from_a_file(tmp_path: Path, capsys: pytest.
         assert main(["train", *arguments, "--out", str(tmp_path / "other")]) in (1, 2)
         assert not (tmp_path / "other").exists()
         error = capsys.readouterr().err
-        assert error.startswith("iwae_core: ")
+        assert error.startswith("iwae: ")
         assert error.count("\n") == 1
         return error
 
@@ -440,7 +445,7 @@ def test_the_report_holds_everything_and_loads_nothing() -> None:
     assert policy == "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
     assert text.count(plotly_js.source()) == 1
     spec = performed(history)
-    for content in snippet(spec), command(spec), spec_json(spec), words.describe(spec):
+    for content in snippet(spec), command(spec), spec.to_json(indent=2), words.describe(spec):
         assert content in page.text
     assert "It is complete: 4 of 4 steps" in page.text
     assert "After 2 steps, run 0 goes on with DReG, k = 3." in page.text
@@ -530,7 +535,7 @@ def test_labels_are_escaped_wherever_they_appear(monkeypatch: pytest.MonkeyPatch
 def test_the_command_of_the_readme_writes_a_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (line,) = re.findall(r"^python -m iwae_core (report .*)$", (ROOT / "README.md").read_text(), re.M)
+    (line,) = re.findall(r"^iwae (report .*)$", (ROOT / "README.md").read_text(), re.M)
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "runs" / "first"
     folder.mkdir(parents=True)

@@ -12,13 +12,13 @@ from torch.distributions import Bernoulli, Normal
 from iwae_core.draws import Draws, Path
 from iwae_core.estimators import ESTIMATORS, accumulate_gradient
 from iwae_core.models import MODELS, Model, Noise
+from iwae_core.models.bernoulli import bernoulli_network_log_likelihood
 from iwae_core.models.burda import gaussian_mlp
-from iwae_core.models.conditional import Gaussian, StandardNormal
-from iwae_core.models.likelihood import bernoulli_network_log_likelihood
+from iwae_core.models.factors import Gaussian, StandardNormal
 from iwae_core.models.sigmoid_belief import sigmoid_belief
 from iwae_core.randomness import generator
-from iwae_core.run import Run
-from iwae_core.spec import ExperimentSpec, RunSpec
+from iwae_core.training.run import Run
+from iwae_core.training.spec import ExperimentSpec, RunSpec
 
 PIXEL_MEANS = torch.linspace(0.1, 0.9, 12)
 SIZES = {
@@ -111,7 +111,7 @@ def test_a_step_follows_the_settings(spec: RunSpec, monkeypatch: pytest.MonkeyPa
 
 
 def _check_step(run_spec: RunSpec, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("iwae_core.run.ROWS", rows)
+    monkeypatch.setattr("iwae_core.training.run.ROWS", rows)
     spec = ExperimentSpec((run_spec,), batch_size=5, steps=1)
     run = Run(spec.runs[0], spec, torch.full((784,), 0.13))
     run.model.double()
@@ -159,8 +159,8 @@ def layers(widths: tuple[int, ...], scale: float = 1.0, dtype: torch.dtype = tor
 def test_network_and_likelihood_together(
     widths: tuple[int, ...], k: int, block: int, processor: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("iwae_core.models.likelihood.BLOCK", block)
-    monkeypatch.setattr("iwae_core.models.likelihood.PROCESSOR", torch.device(processor))
+    monkeypatch.setattr("iwae_core.models.bernoulli.BLOCK", block)
+    monkeypatch.setattr("iwae_core.models.bernoulli.PROCESSOR", torch.device(processor))
     made = layers(widths)
     parameters = [parameter for layer in made for parameter in layer.parameters()]
     x = (torch.rand(2, widths[-1], generator=randomness(8)) < 0.5).double()

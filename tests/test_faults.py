@@ -33,16 +33,17 @@ from running import local as local
 from running import make_engine as make_engine
 from running import used_workers as used_workers
 
-from iwae_core import checkpoint
-from iwae_core.__main__ import main
-from iwae_core.engines import EngineFullError, EngineLimits, NotOwnerError, State, UnknownRunError
-from iwae_core.engines.inline import InlineEngine
-from iwae_core.engines.local import LocalEngine
-from iwae_core.engines.runner import CHECKPOINT, LOG, SPEC, rewind
-from iwae_core.events import Failed, Finished, Progress
-from iwae_core.log import EventLog, LogError, LogReader
-from iwae_core.run import Run
-from iwae_core.spec import ExperimentSpec, RunSpec, Swap
+from iwae_core.training.events import Failed, Finished, Progress
+from iwae_core.training.memory import memory_mb
+from iwae_core.training.run import Run
+from iwae_core.training.spec import ExperimentSpec, RunSpec, Swap
+from iwae_lab.__main__ import main
+from iwae_lab.engines import EngineFullError, EngineLimits, NotOwnerError, State, UnknownRunError
+from iwae_lab.engines.inline import InlineEngine
+from iwae_lab.engines.local import LocalEngine
+from iwae_lab.records import checkpoint
+from iwae_lab.records.folder import CHECKPOINT, LOG, SPEC, rewind
+from iwae_lab.records.log import EventLog, LogError, LogReader
 
 ROOT = Path(__file__).parents[1]
 linux = pytest.mark.skipif(not Path("/proc").exists(), reason="looks processes up in /proc")
@@ -340,7 +341,9 @@ def test_a_disk_that_fills_up_ends_the_run_and_nothing_else(tiny_disk: Path) -> 
 
 
 def test_a_run_beyond_its_memory_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ExperimentSpec, "require_memory", lambda spec, allowed: None)  # as if the estimate were wrong
+    monkeypatch.setattr(
+        "iwae_lab.engines.engine.require_memory", lambda spec, allowed: None
+    )  # as if the estimate were wrong
     engine = LocalEngine(tmp_path, replace(LIMITS, memory_mb=900))
     small = engine.submit(LONG)
     large = engine.submit(ExperimentSpec(runs=(RunSpec("vimco", 5000, "sbn_3"),), batch_size=100))
@@ -373,7 +376,7 @@ def test_the_estimate_of_memory_is_about_right(k: int, batch_size: int) -> None:
     spec = ExperimentSpec(runs, batch_size=batch_size, steps=1, eval_images=2, eval_k=1)
     command = [sys.executable, "-c", MEMORY, spec.to_json()]
     peak = float(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
-    assert peak / 1.5 < spec.memory_mb() < peak * 1.5
+    assert peak / 1.5 < memory_mb(spec) < peak * 1.5
 
 
 # Crowds.

@@ -8,17 +8,21 @@ import numpy as np
 import pytest
 from plotly.utils import PlotlyJSONEncoder
 
-from iwae_core.events import Closeup, Event, Progress, Record, Snapshot, Started, Swapped
-from iwae_core.figures import FIGURES, View, read_at
-from iwae_core.history import Floats, History, labels
-from iwae_core.log import read_log
-from iwae_core.spec import ExperimentSpec, RunSpec
+from iwae_core.evaluation.estimate import Floats
+from iwae_core.training.events import Closeup, Event, Progress, Record, Snapshot, Started, Swapped
+from iwae_core.training.spec import ExperimentSpec, RunSpec
+from iwae_lab.figures import FIGURES
+from iwae_lab.history.history import History
+from iwae_lab.history.labels import labels
+from iwae_lab.history.reading import read_at
+from iwae_lab.history.view import View
+from iwae_lab.records.log import read_log
 
 RUNS = (RunSpec("vae", 5), RunSpec("iwae", 5), RunSpec("iwae", 50))
 SPEC = ExperimentSpec(runs=RUNS, eval_images=40, eval_k=100, steps=100, batch_size=10)
 KS = np.array(SPEC.eval_ks)
 SIDE, DIGITS, SHOWN = 5, 4, 50
-RECORDED = Path(__file__).parents[1] / "iwae_core/assets/recorded/vae_iwae_k50.jsonl.xz"
+RECORDED = Path(__file__).parents[1] / "iwae_lab/assets/recorded/vae_iwae_k50.jsonl.xz"
 
 
 def snapshot(step: int = 0, seed: int = 0) -> Snapshot:

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iwae_core import words
-from iwae_core.events import Progress, Record, Snapshot, Started
-from iwae_core.figures import View, bounds_against_k, digit_sheet, read_at, training_curves
-from iwae_core.history import History
-from iwae_core.spec import ExperimentSpec
+from iwae_core.training.events import Progress, Record, Snapshot, Started
+from iwae_core.training.spec import ExperimentSpec
+from iwae_lab.figures import bounds_against_k, digit_sheet, training_curves
+from iwae_lab.history.history import History
+from iwae_lab.history.reading import read_at
+from iwae_lab.history.view import View
+from iwae_lab.words import sentences as words
 
 SPEC = ExperimentSpec(eval_images=60, eval_k=100, steps=1000)
 POINTS = len(SPEC.eval_ks)

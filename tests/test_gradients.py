@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from iwae_core.estimators import ESTIMATORS
-from iwae_core.gradients import Moments, gradient_moments
+from iwae_core.evaluation.signal import Moments, gradient_moments
 from iwae_core.models import Generative, Model, Recognition
-from iwae_core.models.conditional import Gaussian
+from iwae_core.models.factors import Gaussian
 from iwae_core.models.networks import Affine, Free
 from iwae_core.models.toys import enumerable, line
 

@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from iwae_core.bounds import iwae_bound
-from iwae_core.exact import ExactCurve, Law, chi_squared, exact_bound, exact_curve, log_evidence, resampled_law
-from iwae_core.laws import (
+from iwae_core.bounds.lower import iwae_bound
+from iwae_core.exact.cases import (
     binary_states,
     gamma_curve,
     gaussian_mismatch_chi_squared,
     gaussian_mismatch_law,
     standard_normal_grid,
 )
+from iwae_core.exact.law import ExactCurve, Law, chi_squared, exact_bound, exact_curve, log_evidence, resampled_law
 
 LOG_2PI = math.log(2 * math.pi)
 KS = (1, 2, 5, 10, 50, 100, 1000)

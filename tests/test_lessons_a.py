@@ -76,7 +76,7 @@ def test_fits_a_phone(open_page: Callable[..., Page], slug: str, scheme: str) ->
 def test_the_code_comes_when_it_is_wanted(open_page: Callable[..., Page]) -> None:
     page = open_page("same")
     scripts = record_requests(page)
-    page.get_by_text("iwae_core.bounds.iwae_bound", exact=True).click()
+    page.get_by_text("iwae_core.bounds.lower.iwae_bound", exact=True).click()
     expect(page.get_by_test_id("stCode")).to_contain_text("torch.logsumexp(log_weights, 0)")
     assert any("Highlighter" in script for script in scripts), "what colours code is not loaded before"
 

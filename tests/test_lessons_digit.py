@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from playwright.sync_api import Browser, Page, expect
 
-from iwae_core.datasets import DATASETS
-from iwae_core.evaluate import log_weights
-from iwae_core.lessons import digit
-from iwae_core.lessons.digit import ODD, PAPER, PEN, STARTS, decoded, encoded, image, judge, normalised, rasterise
-from iwae_core.pretrained import digits, load, names
+from iwae_core.data import DATASETS
+from iwae_core.evaluation.held_out import log_weights
+from iwae_lab.lessons import digit
+from iwae_lab.lessons.digit import ODD, PAPER, PEN, STARTS, decoded, encoded, image, judge, normalised, rasterise
+from iwae_lab.shipped.models import digits, load, names
 
 MODELS = names("one_layer")
 APP = Path(__file__).parent / "apps" / "lessons_b_app.py"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from iwae_core.lessons.discrete import KS, NAMES, WITH_WEIGHT, bias, estimates, targets, variances
+from iwae_lab.lessons.discrete import KS, NAMES, WITH_WEIGHT, bias, estimates, targets, variances
 
 # Total variance over q's eight parameters at k = 2, 3, 4, 5, from all 4^k tuples of states.
 VARIANCE = {

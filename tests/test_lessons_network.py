@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from iwae_core.bounds import elbo, iwae_bound
-from iwae_core.diagnostics import effective_sample_size
-from iwae_core.evaluate import log_weights
-from iwae_core.lessons.network import plane, typical_width
-from iwae_core.pretrained import digits, load, names
+from iwae_core.bounds.diagnostics import effective_sample_size
+from iwae_core.bounds.lower import elbo, iwae_bound
+from iwae_core.evaluation.held_out import log_weights
+from iwae_lab.lessons.network import plane, typical_width
+from iwae_lab.shipped.models import digits, load, names
 
 K, SETS = 20, 400
 

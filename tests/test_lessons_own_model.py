@@ -9,9 +9,9 @@ import torch
 from torch.distributions import Normal
 
 from iwae_core.estimators import UnsupportedError
-from iwae_core.exact import Law, exact_curve
-from iwae_core.laws import standard_normal_grid
-from iwae_core.lessons.own_model import (
+from iwae_core.exact.cases import standard_normal_grid
+from iwae_core.exact.law import Law, exact_curve
+from iwae_lab.lessons.own_model import (
     FAMILIES,
     KS,
     LINKS,

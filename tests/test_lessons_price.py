@@ -9,17 +9,17 @@ import pytest
 import torch
 
 from iwae_core.estimators import ESTIMATORS
-from iwae_core.exact import Law
-from iwae_core.gradients import Moments
-from iwae_core.laws import model_law, standard_normal_grid
-from iwae_core.lessons.measured import measure, measured, summary
-from iwae_core.lessons.moments import SumMoments, WeightedSums
-from iwae_core.lessons.price import DECODER, FORMS, KS, PATH, SCORE, TOTAL, price, weighted_sums
+from iwae_core.evaluation.signal import Moments
+from iwae_core.exact.cases import model_law, standard_normal_grid
+from iwae_core.exact.law import Law
+from iwae_core.exact.weighted_sums import SumMoments, WeightedSums
 from iwae_core.models import Generative, Model, Recognition
-from iwae_core.models.conditional import Gaussian
+from iwae_core.models.factors import Gaussian
 from iwae_core.models.networks import Affine, Free
 from iwae_core.models.toys import line
-from iwae_core.pretrained import names
+from iwae_lab.lessons.measured import measure, measured, summary
+from iwae_lab.lessons.price import DECODER, FORMS, KS, PATH, SCORE, TOTAL, price, weighted_sums
+from iwae_lab.shipped.models import names
 
 LINE_KS = (1, 2, 3, 5)
 # Columns of `line_sums`: total, path and score, each for the mean and the log of the scale of q; then the slope a.
@@ -192,7 +192,7 @@ def test_gradients_are_measured_on_the_shipped_network(name: str) -> None:
 
 def test_what_is_stored_is_of_the_network_that_is_shipped() -> None:
     stored = measured()
-    assert stored, "the models have changed: run python -m iwae_core.lessons.measured"
+    assert stored, "the models have changed: run python -m iwae_lab.lessons.measured"
     assert set(stored.price.encoder) == set(stored.price.decoder) == set(FORMS)
     assert 0 < np.median(stored.errors) < 0.05
     assert 0 < stored.errors.max() < 0.5

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from iwae_core.lessons.q import (
+from iwae_lab.lessons.q import (
     BOTH_MODES,
     JUMP,
     KS,

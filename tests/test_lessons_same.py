@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from iwae_core.lessons.same import KS, SETS, TRAIL, Expected, draw, expected, image, trail
-from iwae_core.pretrained import digits, names
+from iwae_lab.lessons.same import KS, SETS, TRAIL, Expected, draw, expected, image, trail
+from iwae_lab.shipped.models import digits, names
 
 MODEL = names("one_layer")[0]
 

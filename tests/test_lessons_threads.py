@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from streamlit.testing.v1 import AppTest
 
-from iwae_core.lessons.threads import one_thread
+from iwae_core.training.process import one_thread
 
 
 def test_each_thread_is_told_anew() -> None:

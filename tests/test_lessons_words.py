@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from iwae_core.terms import TERMS, Dialect, Term, say
+from iwae_lab.words.glossary import TERMS, Dialect, Term, say
 from ui.lessons.words import LESSON, OPTIONS, matching, other_name, question, table
 
 

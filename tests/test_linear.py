@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from iwae_core.bounds import elbo
+from iwae_core.bounds.lower import elbo
 from iwae_core.models import MODELS, Model
-from iwae_core.models.conditional import Gaussian
+from iwae_core.models.factors import Gaussian
 from iwae_core.models.linear import closed_form, linear_gaussian
 from iwae_core.models.networks import Affine
 from iwae_core.models.toys import TOYS

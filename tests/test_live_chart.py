@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from plotly.offline import get_plotlyjs_version
 from streamlit.testing.v1 import AppTest
 
-from iwae_core import plotly_js
+from iwae_lab.figures import plotly_js
 
 APP = Path(__file__).parent / "apps" / "live_chart_app.py"
 PLOT = "document.querySelector('.live-chart-plot')"

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from iwae_core.events import Failed, Finished, Progress, Record
-from iwae_core.history import History
-from iwae_core.log import EventLog, LogError, LogReader
+from iwae_core.training.events import Failed, Finished, Progress, Record
+from iwae_lab.history.history import History
+from iwae_lab.records.log import EventLog, LogError, LogReader
 
 
 def write(path: Path, keep: int, upto: int, slower: float = 0.0) -> None:

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from iwae_core.bounds import iwae_bound
-from iwae_core.log_evidence import Draw, multilevel_log_evidence, sumo
+from iwae_core.bounds.lower import iwae_bound
+from iwae_core.bounds.unbiased import Draw, multilevel_log_evidence, sumo
 
 Estimate = Callable[[Draw, int, torch.Generator], Tensor]
 ESTIMATES: list[Estimate] = [multilevel_log_evidence, sumo]

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Normal
 
-from iwae_core.bounds import elbo, iwae_bound
-from iwae_core.exact import exact_bound, exact_curve, log_evidence
-from iwae_core.laws import gaussian_mismatch_law, model_law
+from iwae_core.bounds.lower import elbo, iwae_bound
+from iwae_core.exact.cases import gaussian_mismatch_law, model_law
+from iwae_core.exact.law import exact_bound, exact_curve, log_evidence
 from iwae_core.models import MODELS, Model
+from iwae_core.models.bernoulli import bernoulli_log_likelihood
 from iwae_core.models.burda import gaussian_mlp
-from iwae_core.models.likelihood import bernoulli_log_likelihood
 from iwae_core.models.sigmoid_belief import sigmoid_belief
 from iwae_core.models.toys import TOYS, Toy, bimodal, enumerable, gaussian_mismatch, line, linear_gaussian, rainforth
 

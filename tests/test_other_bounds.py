@@ -22,19 +22,18 @@ from known_weights import (
 )
 from torch import Tensor
 
-from iwae_core.bounds import (
+from iwae_core.bounds.corrected import delta_method_bound, jackknife_bound
+from iwae_core.bounds.curves import bound_curve
+from iwae_core.bounds.lower import (
     balanced_repeats,
     ciwae_bound,
-    delta_method_bound,
     elbo,
     iwae_bound,
-    jackknife_bound,
     miwae_bound,
-    normalized_weights,
     renyi_bound,
     thermodynamic_bound,
 )
-from iwae_core.curves import bound_curve
+from iwae_core.bounds.weights import normalized_weights
 
 INFINITY = math.inf
 # Weights in the proportions of q: means over them are means under q to within 1e-5.

@@ -11,7 +11,7 @@ import pytest
 from pages import BOUNDS, RUN_LINK, STATUS, button, press, step, stop, train, wait_for_step, workers, y_values
 from playwright.sync_api import Browser, Page, expect
 
-from iwae_core.spec import ExperimentSpec
+from iwae_core.training.spec import ExperimentSpec
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Page]

@@ -8,14 +8,23 @@ import pytest
 import torch
 from torch import Tensor
 
-from iwae_core import pretrained
-from iwae_core.__main__ import main
-from iwae_core.bounds import elbo, iwae_bound
-from iwae_core.datasets import DATASETS
-from iwae_core.evaluate import log_weights
+from iwae_core.bounds.lower import elbo, iwae_bound
+from iwae_core.data import DATASETS
+from iwae_core.evaluation.held_out import log_weights
 from iwae_core.models import MODELS, Model
-from iwae_core.packing import packed, unpacked
-from iwae_core.pretrained import TOLERANCE, PretrainedError, choose_digits, largest_change, load, manifest, names, ship
+from iwae_lab.__main__ import main
+from iwae_lab.shipped import models as pretrained
+from iwae_lab.shipped.models import (
+    TOLERANCE,
+    PretrainedError,
+    choose_digits,
+    largest_change,
+    load,
+    manifest,
+    names,
+    ship,
+)
+from iwae_lab.shipped.packing import packed, unpacked
 
 SPEC = {"estimator": "iwae", "k": 5, "model": "one_layer_2d"}
 

@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 
-from iwae_core.__main__ import main
-from iwae_core.history import History, estimate
-from iwae_core.log import read_log
-from iwae_core.options import parser, requested
+from iwae_core.evaluation.estimate import estimate
+from iwae_lab.__main__ import main
+from iwae_lab.arguments import requested
+from iwae_lab.cli.options import parser
+from iwae_lab.history.history import History
+from iwae_lab.records.log import read_log
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -25,7 +27,7 @@ COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.S) for l
 
 
 def arguments(command: str) -> list[list[str]]:
-    prefix = f"python -m iwae_core {command} "
+    prefix = f"iwae {command} "
     return [[command, *shlex.split(line.removeprefix(prefix))] for line in COMMANDS if line.startswith(prefix)]
 
 
@@ -64,7 +66,7 @@ def test_the_black_box_example_prints_what_it_says(capsys: pytest.CaptureFixture
 
 @pytest.fixture(scope="module")
 def recorded() -> History:
-    return History(read_log(ROOT / re.findall(r"> (iwae_core/assets/recorded/\S+)", README)[0]))
+    return History(read_log(ROOT / re.findall(r"> (iwae_lab/assets/recorded/\S+)", README)[0]))
 
 
 def test_the_recorded_experiment_is_the_one_its_command_makes(recorded: History) -> None:

@@ -12,17 +12,18 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from iwae_core import checkpoint
-from iwae_core.__main__ import main
-from iwae_core.checkpoint import CheckpointError
-from iwae_core.engines import runner
-from iwae_core.engines.runner import CHECKPOINT, LOG, SPEC, Receive, run
-from iwae_core.events import Closeup, Event, Failed, Finished, Progress, Snapshot, Swapped, encode
-from iwae_core.log import read_log
-from iwae_core.run import Run
-from iwae_core.spec import ExperimentSpec, RunSpec, Swap
-from iwae_core.stopping import Patience
-from iwae_core.train import Experiment
+from iwae_core.training.events import Closeup, Event, Failed, Finished, Progress, Snapshot, Swapped, encode
+from iwae_core.training.loop import Experiment
+from iwae_core.training.patience import Patience
+from iwae_core.training.run import Run
+from iwae_core.training.spec import ExperimentSpec, RunSpec, Swap
+from iwae_lab.__main__ import main
+from iwae_lab.engines import runner
+from iwae_lab.engines.runner import Receive, run
+from iwae_lab.records import checkpoint
+from iwae_lab.records.checkpoint import CheckpointError
+from iwae_lab.records.folder import CHECKPOINT, LOG, SPEC
+from iwae_lab.records.log import read_log
 
 # The learning rate changes after 1, 3 and 7 of 20 steps, evaluations come every 7, then every 6 steps.
 SPEC_20 = ExperimentSpec(

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-import ui.parts  # noqa: F401  (registers what can be drawn)
+import ui.live.parts  # noqa: F401  (registers what can be drawn)
 from ui import session
-from ui.scene import PARTS, Look, draw, stamp
+from ui.live.scene import PARTS, Look, draw, stamp
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -7,10 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iwae_core.events import Progress
-from iwae_core.schedules import SCHEDULES, burda, burda_swap
-from iwae_core.spec import MAX_STEPS, ExperimentSpec, RunSpec
-from iwae_core.train import Experiment
+from iwae_core.training.events import Progress
+from iwae_core.training.loop import Experiment
+from iwae_core.training.schedules import SCHEDULES, burda, burda_swap
+from iwae_core.training.spec import MAX_STEPS, ExperimentSpec, RunSpec
 
 # 0.001 * 10^(-i/7) to nine decimals, and the passes over the data before stage i: 1 + 3 + ... + 3^(i-1).
 RATES = (0.001, 0.000719686, 0.000517947, 0.000372759, 0.000268270, 0.000193070, 0.000138950, 0.0001)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iwae_core.spec import SpecError
+from iwae_core.training.fields import SpecError
 from ui.settings import ALL, parse_runs, runs_text
 
 

@@ -8,19 +8,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from iwae_core.evaluate import ACTIVE, SHOWN, active_units, bound_curves, estimator_variance, log_weights
-from iwae_core.events import Record, Snapshot, decode, encode
-from iwae_core.log import read_log
+from iwae_core.evaluation.activity import ACTIVE, active_units
+from iwae_core.evaluation.held_out import SHOWN, bound_curves, estimator_variance, log_weights
+from iwae_core.evaluation.plane import SIDE, grid, latent_plane
 from iwae_core.models import MODELS, Model
-from iwae_core.models.conditional import Gaussian
+from iwae_core.models.factors import Gaussian
 from iwae_core.models.linear import closed_form, linear_gaussian
 from iwae_core.models.networks import Affine
-from iwae_core.plane import SIDE, grid, latent_plane
-from iwae_core.snapshots import snapshot
+from iwae_core.training.events import Record, Snapshot, decode, encode
+from iwae_core.training.snapshots import snapshot
+from iwae_lab.records.log import read_log
 
 PIXELS = 12
 KS = (1, 2, 5, 10, 50, 100)
-RECORDED = Path(__file__).parents[1] / "iwae_core/assets/recorded/vae_iwae_k50.jsonl.xz"
+RECORDED = Path(__file__).parents[1] / "iwae_lab/assets/recorded/vae_iwae_k50.jsonl.xz"
 
 
 def randomness(seed: int = 0) -> torch.Generator:

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from iwae_core.registry import Registry, UnknownNameError
-from iwae_core.spec import ExperimentSpec, RunSpec, SpecError, Swap, limits
+from iwae_core.training.fields import SpecError, limits
+from iwae_core.training.memory import memory_mb, require_memory
+from iwae_core.training.spec import ExperimentSpec, RunSpec, Swap
 
 
 def test_round_trip() -> None:
@@ -28,19 +30,19 @@ def test_memory_grows_with_the_noise_and_its_refusal_says_what_would_fit() -> No
     runs = (RunSpec("vimco", 5000, "sbn_3"),) * 4
     spec = ExperimentSpec(runs, batch_size=100)
     noise = 4 * 4 * 5000 * 100 * 600 / 1e6  # runs, bytes, samples, images, binary units
-    assert noise < spec.memory_mb() < noise + 1500
+    assert noise < memory_mb(spec) < noise + 1500
     with pytest.raises(
         SpecError, match=r"needs about 6,\d\d\d MB of memory, and 3,000 MB are allowed; reduce k, or batch"
     ) as e:
-        spec.require_memory(3000)
+        require_memory(spec, 3000)
     fitting = int(str(e.value).rsplit(" ", 1)[1])
-    replace(spec, batch_size=fitting).require_memory(3000)
+    require_memory(replace(spec, batch_size=fitting), 3000)
     with pytest.raises(SpecError, match="reduce k, or batch_size"):
-        replace(spec, batch_size=fitting + 1).require_memory(3000)
+        require_memory(replace(spec, batch_size=fitting + 1), 3000)
     with pytest.raises(SpecError, match="reduce k, or train fewer runs at once"):
-        replace(spec, batch_size=1).require_memory(700)
+        require_memory(replace(spec, batch_size=1), 700)
     swapped = replace(spec, runs=(RunSpec("vimco", 2, "sbn_3"),), swaps=(Swap(run=0, step=9, estimator="rws", k=5000),))
-    assert swapped.memory_mb() == ExperimentSpec((RunSpec("rws", 5000, "sbn_3"),)).memory_mb()
+    assert memory_mb(swapped) == memory_mb(ExperimentSpec((RunSpec("rws", 5000, "sbn_3"),)))
 
 
 def test_specifications_from_before_schedules_and_swaps_are_still_read() -> None:

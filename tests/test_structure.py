@@ -1,4 +1,4 @@
-"""What the layout promises: imports point one way, and the container installs what the requirements ask for."""
+"""What the layout promises: three packages, folders as floors, imports that point down, and an honest lock."""
 
 import ast
 import re
@@ -9,45 +9,79 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
-CORE, PAGE = ROOT / "iwae_core", ROOT / "ui"
+# Each package from the ground up. A folder, or a file beside the folders, imports from floors below its own only.
+FLOORS: dict[str, list[set[str]]] = {
+    "iwae_core": [
+        {"registry", "randomness", "device"},
+        {"bounds", "data"},
+        {"draws"},
+        {"estimators", "models", "black_box"},
+        {"exact", "evaluation"},
+        {"training"},
+    ],
+    "iwae_lab": [
+        {"arguments", "history", "records"},
+        {"engines", "figures", "shipped", "words"},
+        {"lessons", "take_home"},
+        {"cli"},
+        {"__main__"},
+    ],
+    "ui": [{"session", "settings", "visitor"}, {"controls", "live"}, {"lessons", "pages"}],
+}
+PACKAGES = tuple(FLOORS)  # from the ground up, too
+PLACE = {
+    (package, room): (PACKAGES.index(package), floor)
+    for package, floors in FLOORS.items()
+    for floor, rooms in enumerate(floors)
+    for room in rooms
+}
+FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+BARRED = {"iwae_core": {"streamlit", "plotly", "iwae_lab", "ui", "benchmarks", "tests"}}
+BARRED["iwae_lab"] = {"streamlit", "ui", "tests"}
+BARRED["ui"] = {"torch", "tests", "benchmarks"}
 
 
-def imports(path: Path) -> Iterator[str]:
+def imported(path: Path) -> Iterator[str]:
+    """Every module a file imports, and every name from one: `a.b` and `a.b.c` for `from a.b import c`."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield node.module or ""
+            assert node.level == 0, f"{path}: imports say in full what they import"
+            yield str(node.module)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def importers(files: list[Path], package: str) -> list[str]:
-    assert files
-    return [str(file) for file in files if any(name.split(".")[0] == package for name in imports(file))]
+def room(module: str) -> tuple[str, str] | None:
+    """The package and the folder, or the file beside the folders, that a module is in; None outside the house."""
+    package, _, rest = module.partition(".")
+    return (package, rest.partition(".")[0]) if package in PACKAGES and rest else None
 
 
-def test_the_core_never_imports_streamlit_or_the_page() -> None:
-    files = sorted(CORE.rglob("*.py"))
-    assert len(files) > 15
-    assert importers(files, "streamlit") == []
-    assert importers(files, "ui") == []
+def of(path: Path) -> tuple[str, str] | None:
+    return room(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"))
 
 
-def test_the_page_and_the_figures_never_import_torch() -> None:
-    figures = sorted((CORE / "figures").glob("*.py"))
-    assert len(figures) > 4
-    files = [*PAGE.rglob("*.py"), ROOT / "app.py", *figures, CORE / "history.py", CORE / "events.py"]
-    assert importers(files, "torch") == []
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down(path: Path) -> None:
+    here = of(path)
+    for name in imported(path):
+        assert name.partition(".")[0] not in BARRED[path.relative_to(ROOT).parts[0]], name
+        there = room(name)
+        if here is None or there is None or here == there or there not in PLACE:
+            continue  # the face of a package, or a name that is no module
+        assert PLACE[there] < PLACE[here], f"{'.'.join(here)} is not above {'.'.join(there)}"
 
 
-ORDER = ("curves", "bounds", "draws", "estimators", "models", "evaluate", "spec", "train", "engines")
+def test_every_file_has_a_floor() -> None:
+    rooms = {found for path in FILES if (found := of(path))}
+    assert rooms == set(PLACE)
 
 
-@pytest.mark.parametrize(("lower", "higher"), [(a, b) for i, a in enumerate(ORDER) for b in ORDER[i + 1 :]])
-def test_imports_point_one_way(lower: str, higher: str) -> None:
-    files = [CORE / f"{lower}.py"] if (CORE / f"{lower}.py").exists() else sorted((CORE / lower).glob("*.py"))
-    assert files
-    used = {".".join(name.split(".")[:2]) for file in files for name in imports(file)}
-    assert f"iwae_core.{higher}" not in used
+def test_figures_and_what_they_read_draw_without_torch() -> None:
+    files = [*(ROOT / "iwae_lab" / "figures").glob("*.py"), *(ROOT / "iwae_lab" / "history").glob("*.py")]
+    assert len(files) > 8
+    assert not [file for file in files if "torch" in imported(file)]
 
 
 def test_the_lock_satisfies_the_requirements() -> None:

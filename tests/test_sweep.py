@@ -2,9 +2,10 @@
 
 import pytest
 
-from iwae_core.pretrained import manifest
-from iwae_core.spec import ExperimentSpec, RunSpec, SpecError
-from iwae_core.sweep import TABLE_1, members, shipped
+from iwae_core.training.fields import SpecError
+from iwae_core.training.spec import ExperimentSpec, RunSpec
+from iwae_lab.history.sweep import TABLE_1, members
+from iwae_lab.shipped.models import manifest, shipped
 
 
 def test_a_sweep_is_the_same_experiment_at_each_k_smallest_first() -> None:

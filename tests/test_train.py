@@ -8,16 +8,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from iwae_core.bounds import LogWeights, elbo, iwae_bound
+from iwae_core.bounds.lower import elbo, iwae_bound
+from iwae_core.bounds.weights import LogWeights
 from iwae_core.estimators import ESTIMATORS
-from iwae_core.evaluate import bound_curves, log_weights
-from iwae_core.events import Event, Failed, Finished, Progress, Record, Snapshot, Started, decode, encode
-from iwae_core.history import History, estimate
+from iwae_core.evaluation.estimate import estimate
+from iwae_core.evaluation.held_out import bound_curves, log_weights
 from iwae_core.models import MODELS
 from iwae_core.models.fused import FusedNetworks
-from iwae_core.run import Run
-from iwae_core.spec import ExperimentSpec, RunSpec
-from iwae_core.train import Experiment, load_models, train
+from iwae_core.training.events import Event, Failed, Finished, Progress, Record, Snapshot, Started, decode, encode
+from iwae_core.training.loop import Experiment, load_models, train
+from iwae_core.training.run import Run
+from iwae_core.training.spec import ExperimentSpec, RunSpec
+from iwae_lab.history.history import History
 
 SMALL = ExperimentSpec(
     runs=(RunSpec("vae", 3), RunSpec("iwae", 3)), batch_size=8, steps=6, eval_images=5, eval_k=20, seed=4
@@ -97,7 +99,7 @@ def test_micro_batches_give_the_gradient_of_the_whole_minibatch(
     x = experiment.data.minibatch(0, 0, 8)
     gradients = []
     for rows in (10_000, 7):
-        monkeypatch.setattr("iwae_core.run.ROWS", rows)
+        monkeypatch.setattr("iwae_core.training.run.ROWS", rows)
         monkeypatch.setattr(run.optimiser, "step", lambda: None)
         run.baseline = -500.0
         run.step(x, 0)
@@ -185,7 +187,7 @@ def test_evaluation_splits_many_samples_without_changing_them(monkeypatch: pytes
     model, x = experiment.runs[0].model, experiment.held_out[:2]
 
     def values(rows: int) -> LogWeights:
-        monkeypatch.setattr("iwae_core.evaluate.ROWS", rows)
+        monkeypatch.setattr("iwae_core.evaluation.held_out.ROWS", rows)
         return log_weights(model, x, 50, seed=1)
 
     torch.testing.assert_close(values(7), values(1000), atol=1e-4, rtol=0)

@@ -11,7 +11,7 @@ from enumeration import CASES  # noqa: E402
 
 from iwae_core.estimators import ESTIMATORS, Estimator  # noqa: E402
 from iwae_core.models import MODELS  # noqa: E402
-from iwae_core.pretrained import SHIPPED, manifest  # noqa: E402
+from iwae_lab.shipped.models import SHIPPED, manifest  # noqa: E402
 
 HEAD = "| name | θ climbs | φ climbs | unbiased | gradient path | works with | mean verified exactly on | source |\n"
 

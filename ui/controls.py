@@ -6,15 +6,17 @@ from typing import Any, cast
 
 import streamlit as st
 
-from iwae_core import words
-from iwae_core.checkpoint import CheckpointError
-from iwae_core.engines import EngineFullError, NotOwnerError, State, UnknownRunError
-from iwae_core.engines.runner import Command
 from iwae_core.estimators import ESTIMATORS
-from iwae_core.log import LogError
 from iwae_core.models import MODELS
-from iwae_core.schedules import SCHEDULES
-from iwae_core.spec import MAX_RUNS, SETTINGS, Limits, RunSpec, SpecError, limits
+from iwae_core.training.fields import Limits, SpecError, limits
+from iwae_core.training.memory import memory_mb, require_memory
+from iwae_core.training.schedules import SCHEDULES
+from iwae_core.training.spec import MAX_RUNS, SETTINGS, RunSpec
+from iwae_lab.engines import EngineFullError, NotOwnerError, State, UnknownRunError
+from iwae_lab.engines.protocol import Command
+from iwae_lab.records.checkpoint import CheckpointError
+from iwae_lab.records.log import LogError
+from iwae_lab.words import sentences as words
 from ui.session import engine, show_run
 from ui.settings import EXPERIMENT, OWN, choose, chosen, parse_runs, runs_text
 from ui.visitor import visitor
@@ -51,8 +53,8 @@ def settings(without_k: bool = False) -> bool:
         st.caption(words.say(words.SETTINGS_NOTE, st.session_state["words"]))
         try:
             spec = chosen()
-            spec.require_memory(engine().limits.memory_mb)
-            st.caption(f"Needs about {spec.memory_mb():,.0f} MB of memory while it trains.")
+            require_memory(spec, engine().limits.memory_mb)
+            st.caption(f"Needs about {memory_mb(spec):,.0f} MB of memory while it trains.")
             return True
         except SpecError as error:
             st.error(f"These settings cannot be trained: {error}.")

@@ -8,12 +8,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from iwae_core.engines import ENGINES, Engine, UnknownRunError, from_environment
-from iwae_core.history import History
-from iwae_core.log import read_log
-
-RECORDING = Path(__file__).parents[1] / "iwae_core" / "assets" / "recorded" / "vae_iwae_k50.jsonl.xz"
-
+from iwae_lab.engines import ENGINES, Engine, UnknownRunError, from_environment
 
 _lock = threading.Lock()
 
@@ -36,12 +31,6 @@ def close_engine() -> None:
         if _engine.cache_info().currsize:
             _engine().close()
             _engine.cache_clear()
-
-
-@cache
-def recording() -> History:
-    """The finished experiment that ships with the program."""
-    return History(read_log(RECORDING))
 
 
 def show_run(run_id: str | None) -> None:

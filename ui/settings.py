@@ -9,9 +9,10 @@ import streamlit as st
 from iwae_core.estimators import ESTIMATORS
 from iwae_core.models import MODELS
 from iwae_core.registry import Registry
-from iwae_core.schedules import SCHEDULES
-from iwae_core.spec import MAX_RUNS, SETTINGS, ExperimentSpec, Limits, RunSpec, SpecError, Swap, limits
-from iwae_core.words import Dialect
+from iwae_core.training.fields import Limits, SpecError, limits
+from iwae_core.training.schedules import SCHEDULES
+from iwae_core.training.spec import MAX_RUNS, SETTINGS, ExperimentSpec, RunSpec, Swap
+from iwae_lab.words.glossary import Dialect
 
 MAX_STEPS = 1_000_000  # the server keeps a row for each in memory; the command line allows more
 DEFAULT = ExperimentSpec()

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.contestants.contestant import LAYERS, Array, Contestant, Task
-from iwae_core.bounds import iwae_bound
+from iwae_core.bounds.lower import iwae_bound
 from iwae_core.models import Model
 from iwae_core.randomness import generator
-from iwae_core.run import Run
-from iwae_core.spec import ExperimentSpec, RunSpec
-from iwae_core.train import prepare_process
+from iwae_core.training.process import prepare_process
+from iwae_core.training.run import Run
+from iwae_core.training.spec import ExperimentSpec, RunSpec
 
 
 class Core(Contestant):

@@ -6,8 +6,8 @@ from functools import partial
 from torch import Tensor
 
 from benchmarks.contestants.core import Core
-from iwae_core.curves import nested_grid
-from iwae_core.evaluate import bound_curves
+from iwae_core.bounds.curves import nested_grid
+from iwae_core.evaluation.held_out import bound_curves
 
 
 class Evaluation(Core):

@@ -3,16 +3,14 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from iwae_core.bounds import LogWeights, PerDatum
-from iwae_core.draws import Draws, Path
+from iwae_core.bounds.weights import LogWeights, PerDatum
+from iwae_core.draws import Cotangents, Draws, Path
 from iwae_core.registry import Registry
-
-Cotangents: TypeAlias = tuple[LogWeights, LogWeights, LogWeights]
 
 
 class Surrogate(NamedTuple):

@@ -4,7 +4,8 @@ Write g_i for the path derivative of log w_i and s_i for the score of q at h_i; 
 identity E sum w~_i s_i = E sum (w~_i - w~_i^2) g_i (Tucker et al. 2018) turns one into the other.
 """
 
-from iwae_core.bounds import elbo, iwae_bound, normalized_weights
+from iwae_core.bounds.lower import elbo, iwae_bound
+from iwae_core.bounds.weights import normalized_weights
 from iwae_core.draws import Draws
 from iwae_core.estimators.estimator import Surrogate, both, estimator
 

@@ -5,7 +5,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from iwae_core.bounds import ciwae_bound, elbo, iwae_bound, miwae_bound, normalized_weights, renyi_bound
+from iwae_core.bounds.lower import ciwae_bound, elbo, iwae_bound, miwae_bound, renyi_bound
+from iwae_core.bounds.weights import normalized_weights
 from iwae_core.draws import Draws
 from iwae_core.estimators.estimator import Surrogate, both, estimator
 

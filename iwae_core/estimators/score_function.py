@@ -11,8 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from iwae_core.bounds import LogWeights, elbo, iwae_bound
-from iwae_core.curves import leave_one_out
+from iwae_core.bounds.curves import leave_one_out
+from iwae_core.bounds.lower import elbo, iwae_bound
+from iwae_core.bounds.weights import LogWeights
 from iwae_core.draws import Draws
 from iwae_core.estimators.estimator import Surrogate, both, estimator
 

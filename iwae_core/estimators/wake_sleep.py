@@ -4,7 +4,8 @@ from typing import cast
 
 from torch import Tensor
 
-from iwae_core.bounds import elbo, normalized_weights
+from iwae_core.bounds.lower import elbo
+from iwae_core.bounds.weights import normalized_weights
 from iwae_core.draws import Draws
 from iwae_core.estimators.estimator import Surrogate, both, estimator
 

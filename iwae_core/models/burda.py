@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from iwae_core.models.conditional import Bernoulli, Gaussian, StandardNormal
+from iwae_core.models.factors import Bernoulli, Gaussian, StandardNormal
 from iwae_core.models.model import MODELS, ONE_GAUSSIAN_LAYER, SEVERAL_LAYERS, Generative, Model, Recognition
 from iwae_core.models.networks import GaussianMLP, glorot, start_at_frequencies, tanh_layers
 

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from iwae_core.bounds import LogWeights
-from iwae_core.draws import Draws
-from iwae_core.estimators.estimator import Cotangents
-from iwae_core.models.conditional import HALF_LOG_2PI
-from iwae_core.models.likelihood import LogDensity, Rows, parameters_of, tanh_backward_
+from iwae_core.bounds.weights import LogWeights
+from iwae_core.draws import Cotangents, Draws
+from iwae_core.models.bernoulli import LogDensity, Rows, parameters_of, tanh_backward_
+from iwae_core.models.factors import HALF_LOG_2PI
 
 
 class FusedNetworks:

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from iwae_core.bounds import PerDatum
-from iwae_core.models.conditional import HALF_LOG_2PI, Gaussian, StandardNormal
+from iwae_core.bounds.weights import PerDatum
+from iwae_core.models.factors import HALF_LOG_2PI, Gaussian, StandardNormal
 from iwae_core.models.model import MODELS, ONE_GAUSSIAN_LAYER, Generative, Model, Recognition
 from iwae_core.models.networks import Affine, glorot
 

@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from iwae_core.bounds import LogWeights, PerDatum, normalized_weights
+from iwae_core.bounds.weights import LogWeights, PerDatum, normalized_weights
 from iwae_core.device import like
 from iwae_core.draws import Draws, Path
-from iwae_core.models.conditional import Bernoulli, Conditional, Derivative, Gaussian, StandardNormal, linear_layers
+from iwae_core.models.bernoulli import LogDensity
+from iwae_core.models.factors import Bernoulli, Conditional, Derivative, Gaussian, StandardNormal, linear_layers
 from iwae_core.models.fused import FusedNetworks
-from iwae_core.models.likelihood import LogDensity
 from iwae_core.models.networks import GaussianMLP
 from iwae_core.registry import Registry
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from iwae_core.models.conditional import Bernoulli
+from iwae_core.models.factors import Bernoulli
 from iwae_core.models.model import DISCRETE, MODELS, Generative, Model, Recognition
 from iwae_core.models.networks import FreeLogits, glorot, start_at_frequencies
 

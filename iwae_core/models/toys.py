@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
-from iwae_core.bounds import PerDatum
-from iwae_core.models.conditional import Bernoulli, Gaussian, StandardNormal
+from iwae_core.bounds.weights import PerDatum
+from iwae_core.models.factors import Bernoulli, Gaussian, StandardNormal
 from iwae_core.models.model import Generative, Model, Recognition
 from iwae_core.models.networks import Affine, Free, FreeLogits
 from iwae_core.registry import Registry

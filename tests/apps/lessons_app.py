@@ -4,7 +4,7 @@ import streamlit as st
 from streamlit import runtime
 
 from ui.lessons import network, q, same, truth
-from ui.plotly_js import plotly_js_route
+from ui.live.plotly_route import plotly_js_route
 
 LESSONS = (same, truth, q, network)
 

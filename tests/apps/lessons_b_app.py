@@ -3,7 +3,7 @@
 import streamlit as st
 from streamlit import runtime
 
-from ui.plotly_js import plotly_js_route
+from ui.live.plotly_route import plotly_js_route
 
 if runtime.exists():
     from ui.lessons import digit, discrete, own_model, price, words

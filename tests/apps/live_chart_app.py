@@ -5,8 +5,8 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit import runtime
 
-from ui.live_chart import live_chart
-from ui.plotly_js import plotly_js_route
+from ui.live.chart import live_chart
+from ui.live.plotly_route import plotly_js_route
 
 
 def figure(update: int, reference: bool) -> go.Figure:

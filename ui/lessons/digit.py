@@ -3,20 +3,20 @@
 import numpy as np
 import streamlit as st
 
-from iwae_core.curves import nested_curve
-from iwae_core.diagnostics import effective_sample_size
-from iwae_core.lessons.digit import ODD, PEN, SAMPLES, STARTS, Judged, encoded, image, judge, normalised, observed
-from iwae_core.pretrained import manifest, names
-from iwae_core.terms import say
+from iwae_core.bounds.curves import nested_curve
+from iwae_core.bounds.diagnostics import effective_sample_size
+from iwae_lab.lessons.digit import ODD, PEN, SAMPLES, STARTS, Judged, encoded, image, judge, normalised, observed
+from iwae_lab.shipped.models import manifest, names
+from iwae_lab.words.glossary import say
 from ui.lessons.chart import minus
 from ui.lessons.digit_figure import against_k, bars, map_of_drawings
 from ui.lessons.frame import Lesson
 from ui.lessons.frame import show as show_lesson
 from ui.lessons.inputs import one_of
 from ui.lessons.shipped import NOTHING, label, show_digits
-from ui.live_chart import live_chart
+from ui.live.chart import live_chart
+from ui.live.sketch import Strokes, sketch
 from ui.settings import Setting
-from ui.sketch import Strokes, sketch
 
 MODELS = names("one_layer")
 WEIGHTS = (5, 10, 20, 50)

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import plotly.graph_objects as go
 
-from iwae_core.figures import COLOURS
-from iwae_core.lessons.digit import KS, ODD, Judged
-from iwae_core.pretrained import manifest
+from iwae_lab.figures import COLOURS
+from iwae_lab.lessons.digit import KS, ODD, Judged
+from iwae_lab.shipped.models import manifest
 from ui.lessons.chart import TRUTH, Trace, layout, line, translucent
 from ui.lessons.shipped import label
 

@@ -8,13 +8,13 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from iwae_core.estimators import ESTIMATORS
-from iwae_core.figures import COLOURS
-from iwae_core.lessons.discrete import KS, NAMES, WITH_WEIGHT, Estimates, Targets, bias, estimates, targets, variances
+from iwae_lab.figures import COLOURS
+from iwae_lab.lessons.discrete import KS, NAMES, WITH_WEIGHT, Estimates, Targets, bias, estimates, targets, variances
 from ui.lessons.chart import TRUTH, layout, line, minus
 from ui.lessons.frame import Lesson
 from ui.lessons.frame import show as show_lesson
 from ui.lessons.inputs import one_of, pick
-from ui.live_chart import live_chart
+from ui.live.chart import live_chart
 from ui.settings import choice
 
 # The colour tells what is subtracted: nothing, one number, something of each sample's own.

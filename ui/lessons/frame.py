@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import streamlit as st
 
-from iwae_core.train import prepare_process
-from iwae_core.words import say
+from iwae_core.training.process import prepare_process
+from iwae_lab.words.glossary import say
 from ui.settings import VIEW, Setting, remember, restore
 
 
 class Lesson(NamedTuple):
-    """The words of a lesson. `{terms}` of `iwae_core.words.TERMS` follow the reader's dialect.
+    """The words of a lesson. `{terms}` of `iwae_lab.words.sentences.TERMS` follow the reader's dialect.
 
     `reveal` is called once a prediction was made, and says what the numbers on the page show. `code` are the functions
     that compute the picture; `settings` the controls, which the address restores.

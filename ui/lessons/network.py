@@ -4,21 +4,21 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from iwae_core.evaluate import active_units
-from iwae_core.exact import resampled_log_prob
-from iwae_core.figures import COLOURS
-from iwae_core.lessons.network import KS, Plane, plane, typical_width
-from iwae_core.lessons.same import image
+from iwae_core.evaluation.activity import active_units
+from iwae_core.evaluation.plane import latent_plane
+from iwae_core.exact.law import resampled_log_prob
 from iwae_core.models import MODELS
-from iwae_core.plane import latent_plane
-from iwae_core.pretrained import manifest, names
-from iwae_core.spec import Limits
+from iwae_core.training.fields import Limits
+from iwae_lab.figures import COLOURS
+from iwae_lab.lessons.network import KS, Plane, plane, typical_width
+from iwae_lab.lessons.same import image
+from iwae_lab.shipped.models import manifest, names
 from ui.lessons.chart import Trace, layout, minus, translucent
 from ui.lessons.frame import Lesson
 from ui.lessons.frame import show as show_lesson
 from ui.lessons.inputs import one_of, pick
 from ui.lessons.shipped import NOTHING, label, show_digit
-from ui.live_chart import live_chart
+from ui.live.chart import live_chart
 from ui.settings import number
 
 SHOWN = names("one_layer_2d")[:2]

@@ -6,8 +6,9 @@ import streamlit as st
 
 from iwae_core.black_box import draw
 from iwae_core.estimators import ESTIMATORS, UnsupportedError
-from iwae_core.figures import COLOURS
-from iwae_core.lessons.own_model import (
+from iwae_core.training.fields import Limits
+from iwae_lab.figures import COLOURS
+from iwae_lab.lessons.own_model import (
     FAMILIES,
     KS,
     LINKS,
@@ -22,12 +23,11 @@ from iwae_core.lessons.own_model import (
     fit,
     weighted_draws,
 )
-from iwae_core.spec import Limits
 from ui.lessons.chart import TRUTH, layout, line, minus, translucent
 from ui.lessons.frame import Lesson
 from ui.lessons.frame import show as show_lesson
 from ui.lessons.inputs import one_of, pick, slider
-from ui.live_chart import live_chart
+from ui.live.chart import live_chart
 from ui.settings import choice, number
 
 TRAINING_KS = tuple(k for k in KS if k <= 50)

@@ -4,20 +4,20 @@ import numpy as np
 import streamlit as st
 
 from iwae_core.estimators import ESTIMATORS
-from iwae_core.figures import COLOURS
-from iwae_core.lessons.measured import Measured, measured
-from iwae_core.lessons.moments import WeightedSums
-from iwae_core.lessons.price import FORMS, KS, Signal, price
-from iwae_core.pretrained import manifest
-from iwae_core.spec import Limits
-from iwae_core.terms import say
+from iwae_core.exact.weighted_sums import WeightedSums
+from iwae_core.training.fields import Limits
+from iwae_lab.figures import COLOURS
+from iwae_lab.lessons.measured import Measured, measured
+from iwae_lab.lessons.price import FORMS, KS, Signal, price
+from iwae_lab.shipped.models import manifest
+from iwae_lab.words.glossary import say
 from ui.lessons.chart import minus
 from ui.lessons.frame import Lesson
 from ui.lessons.frame import show as show_lesson
 from ui.lessons.inputs import one_of, pick, slider
 from ui.lessons.price_figure import PER, figure, shown, summary, table
 from ui.lessons.shipped import label
-from ui.live_chart import live_chart
+from ui.live.chart import live_chart
 from ui.settings import Setting, choice, number
 
 MOST = len(COLOURS)

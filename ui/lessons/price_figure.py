@@ -4,8 +4,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from iwae_core.estimators import ESTIMATORS
-from iwae_core.figures import COLOURS
-from iwae_core.lessons.price import Floats, Price, Signal
+from iwae_lab.figures import COLOURS
+from iwae_lab.lessons.price import Floats, Price, Signal
 from ui.lessons.chart import TRUTH, layout, line
 
 PER = ("gradient", "unit of work")

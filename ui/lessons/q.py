@@ -6,9 +6,10 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from iwae_core.exact import exact_curve, resampled_log_prob
-from iwae_core.figures import COLOURS
-from iwae_core.lessons.q import (
+from iwae_core.exact.law import exact_curve, resampled_log_prob
+from iwae_core.training.fields import Limits
+from iwae_lab.figures import COLOURS
+from iwae_lab.lessons.q import (
     DIAGNOSED,
     JUMP,
     KS,
@@ -23,12 +24,11 @@ from iwae_core.lessons.q import (
     four_posteriors,
     picture,
 )
-from iwae_core.spec import Limits
 from ui.lessons.chart import TRUTH, layout, line, minus, translucent
 from ui.lessons.frame import Lesson
 from ui.lessons.frame import show as show_lesson
 from ui.lessons.inputs import one_of, pick, slider
-from ui.live_chart import live_chart
+from ui.live.chart import live_chart
 from ui.settings import choice, number
 
 BEST, ONE, OWN = WHICH = ("best of all", "best on one mode", "my own")

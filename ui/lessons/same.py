@@ -4,18 +4,18 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from iwae_core.bounds import elbo, iwae_bound
-from iwae_core.diagnostics import kl_from_uniform
-from iwae_core.figures import COLOURS
-from iwae_core.lessons.same import KS, TRAIL, Draw, Expected, draw, expected, image, trail
-from iwae_core.pretrained import names
-from iwae_core.spec import Limits
+from iwae_core.bounds.diagnostics import kl_from_uniform
+from iwae_core.bounds.lower import elbo, iwae_bound
+from iwae_core.training.fields import Limits
+from iwae_lab.figures import COLOURS
+from iwae_lab.lessons.same import KS, TRAIL, Draw, Expected, draw, expected, image, trail
+from iwae_lab.shipped.models import names
 from ui.lessons.chart import TRUTH, Trace, layout, line, minus, translucent
 from ui.lessons.frame import Lesson
 from ui.lessons.frame import show as show_lesson
 from ui.lessons.inputs import one_of, pick
 from ui.lessons.shipped import NOTHING, label, show_digit
-from ui.live_chart import live_chart
+from ui.live.chart import live_chart
 from ui.settings import choice, number
 
 MODELS = names("one_layer")

@@ -9,8 +9,8 @@ from numpy import uint8
 from numpy.typing import NDArray
 
 from iwae_core.estimators import ESTIMATORS
-from iwae_core.figures import digit_sheet
-from iwae_core.pretrained import manifest
+from iwae_lab.figures import digit_sheet
+from iwae_lab.shipped.models import manifest
 
 NOTHING = "No trained model of this kind is shipped with this copy of the program."
 

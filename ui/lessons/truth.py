@@ -6,16 +6,16 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from iwae_core.exact import exact_curve
-from iwae_core.figures import COLOURS
-from iwae_core.laws import gaussian_mismatch_chi_squared
-from iwae_core.lessons.truth import KS, ORDERS, Gaps, delta_method_mean, gaps, jackknife_mean, kl, slope
-from iwae_core.spec import Limits
+from iwae_core.exact.cases import gaussian_mismatch_chi_squared
+from iwae_core.exact.law import exact_curve
+from iwae_core.training.fields import Limits
+from iwae_lab.figures import COLOURS
+from iwae_lab.lessons.truth import KS, ORDERS, Gaps, delta_method_mean, gaps, jackknife_mean, kl, slope
 from ui.lessons.chart import TRUTH, Trace, layout, line, translucent
 from ui.lessons.frame import Lesson
 from ui.lessons.frame import show as show_lesson
 from ui.lessons.inputs import one_of, pick, slider
-from ui.live_chart import live_chart
+from ui.live.chart import live_chart
 from ui.settings import choice, choose, number
 
 DIMS = (1, 2, 5, 10, 20, 50)

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from iwae_core.spec import Limits
-from iwae_core.terms import TERMS, Dialect, Term, say
+from iwae_core.training.fields import Limits
+from iwae_lab.words.glossary import TERMS, Dialect, Term, say
 from ui.lessons.frame import Lesson
 from ui.lessons.frame import show as show_lesson
 from ui.settings import Setting, number

@@ -1,0 +1,1 @@
+"""Bounds: log-weights `[k, batch]` in, a value for each datum out."""

@@ -1,0 +1,1 @@
+"""Measuring a model, which is only read."""

@@ -1,0 +1,1 @@
+"""What is asked, the only loop, and what it tells."""

@@ -1,0 +1,68 @@
+"""The commands and their options."""
+
+import sys
+from pathlib import Path
+
+from iwae_core.estimators import ESTIMATORS
+from iwae_core.training.fields import Limits, limits
+from iwae_core.training.spec import ExperimentSpec
+from iwae_lab.arguments import PROGRAM, Parser, number_options, train_options
+from iwae_lab.shipped.models import SHIPPED
+
+
+def parser() -> Parser:
+    """The commands and their options, with defaults and limits from the specification."""
+    root = Parser(prog=PROGRAM, description="Train and compare multi-sample variational bounds.")
+    commands = root.add_subparsers(
+        required=True, dest="command", metavar="train | evaluate | evidence | signal | report | ship | bench"
+    )
+    train_options(commands.add_parser("train", help="train one or more estimators in lockstep"))
+
+    evaluate = commands.add_parser("evaluate", help="bounds of a trained experiment on test images")
+    number_options(evaluate, {"k": (limits(ExperimentSpec)["eval_k"], 5000)})
+    number_options(evaluate, {"limit": (limits(ExperimentSpec)["eval_images"], 10_000)})
+
+    evidence = commands.add_parser("evidence", help="log p(x) of simulated images between two bounds")
+    number_options(evidence, EVIDENCE)
+
+    signal = commands.add_parser("signal", help="signal-to-noise ratio of gradient estimators against k")
+    signal.add_argument("--estimator", default="iwae,dreg", help=f"comma list of {', '.join(ESTIMATORS)}")
+    signal.add_argument("--k", default="1,8,64", help="comma list of numbers of samples (default 1,8,64)")
+    number_options(signal, SIGNAL)
+
+    ship = commands.add_parser("ship", help="store trained models with the program, small")
+    ship.add_argument("--name", required=True, help="comma list of names, one for each run of the folder")
+    ship.add_argument("--to", type=Path, default=SHIPPED, help="folder of the manifest (default: the program's own)")
+    number_options(ship, {"k": (limits(ExperimentSpec)["eval_k"], 5000)})
+    number_options(ship, {"limit": (limits(ExperimentSpec)["eval_images"], 1000)})
+
+    bench = commands.add_parser("bench", help="speed, side by side with other libraries (in a clone of the repository)")
+    bench.add_argument("--quick", action="store_true", help="one small size and few rounds: to see that it works")
+    bench.add_argument(
+        "--peers", default=sys.executable, metavar="PYTHON", help="a Python that has the other libraries"
+    )
+    bench.add_argument(
+        "--write", action="store_true", help="put the results into benchmarks/ and the table into README"
+    )
+
+    for command in (evaluate, evidence, signal, ship):
+        command.add_argument("directory", type=Path, metavar="DIR", help="a folder written by train")
+    for command in commands.choices.values():
+        command.add_argument("--json", action="store_true", help="print one JSON object and no progress bar")
+
+    report = commands.add_parser("report", help="an experiment as one HTML file, and its numbers as a table")
+    report.add_argument("directory", type=Path, metavar="DIR", help="a folder written by train")
+    report.add_argument("--out", type=Path, required=True, metavar="FILE", help="HTML file to write")
+    report.add_argument("--csv", type=Path, metavar="FILE", help="CSV file to write as well")
+    return root
+
+
+SIGNAL = {
+    "images": (Limits(2, 1000, "test images of one minibatch"), 20),
+    "repeats": (Limits(2, 100_000, "repetitions of each gradient"), 100),
+}
+EVIDENCE = {
+    "images": (Limits(1, 1000, "simulated images"), 10),
+    "chains": (Limits(1, 1000, "annealed chains for each image, in each direction"), 8),
+    "temperatures": (Limits(1, 100_000, "steps from q(h | x) to the posterior"), 300),
+}

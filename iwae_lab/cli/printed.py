@@ -1,0 +1,98 @@
+"""What the command line prints: a dictionary for programs, a table for people."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from iwae_core.evaluation.estimate import estimate
+from iwae_core.evaluation.held_out import Curves
+from iwae_core.training.events import Swapped
+from iwae_core.training.spec import ExperimentSpec, RunSpec, Swap
+from iwae_lab.history.history import History
+
+EVIDENCE_K = 5000
+
+
+def training_summary(history: History, spec: ExperimentSpec) -> dict[str, Any]:
+    """Steps, seconds and the last evaluation of each run."""
+    last = history.snapshots[-1]
+    return {
+        "steps": history.step,
+        "seconds": history.seconds,
+        "runs": [
+            describe(run_spec, [swap for swap in history.swaps if swap.run == index])
+            | {
+                "elbo": float(estimate(last.elbo[index]).mean),
+                f"L_{spec.eval_k}": float(estimate(last.iwae[index, -1]).mean),
+            }
+            for index, run_spec in enumerate(spec.runs)
+        ],
+    }
+
+
+def describe(run_spec: RunSpec, swaps: Sequence[Swap | Swapped]) -> dict[str, Any]:
+    """How a run began and what it was swapped to."""
+    later = [{"step": swap.step, "estimator": swap.estimator, "k": swap.k} for swap in swaps]
+    began = {"estimator": run_spec.estimator, "k": run_spec.k, "model": run_spec.model}
+    return began | run_spec.settings | {"swaps": later}
+
+
+def curve_summary(ks: Sequence[int], curves: Curves) -> dict[str, Any]:
+    """Test NLL and both bounds at every k, means over images with standard errors, in nats."""
+    iwae, elbo = estimate(curves.iwae.numpy()), estimate(curves.elbo.numpy())
+    return {
+        "nll": -float(iwae.mean[-1]),
+        "nll_stderr": float(iwae.stderr[-1]),
+        "elbo": float(elbo.mean),
+        "curve": {
+            "k": list(ks),
+            "iwae": iwae.mean.tolist(),
+            "iwae_stderr": iwae.stderr.tolist(),
+            "elbo": [float(elbo.mean)] * len(ks),
+            "elbo_stderr": [float(elbo.stderr)] * len(ks),
+        },
+    }
+
+
+def evaluation_table(result: dict[str, Any]) -> Iterator[str]:
+    """The result of `evaluate` in lines."""
+    size = f"{result['images']} test images, {result['samples']} samples each"
+    yield f"{size}, nats per image, after {result['step']:,} training steps"
+    yield f"{'estimator':>16} {'k':>7} {'test NLL':>18} {'ELBO':>9} {'active units':>13} {'lead over the first':>20}"
+    for row in result["runs"]:
+        nll = f"{row['nll']:.2f} +- {row['nll_stderr']:.2f}"
+        active = "+".join(map(str, row["active_units"]))
+        lead = "" if row is result["runs"][0] else f"{row['lead']:+.2f} +- {row['lead_stderr']:.2f}"
+        yield f"{_stages(row)} {nll:>18} {row['elbo']:>9.2f} {active:>13} {lead:>20}"
+
+
+def evidence_table(result: dict[str, Any]) -> Iterator[str]:
+    """The result of `evidence` in lines."""
+    yield f"{result['images']} images simulated from each model, nats per image"
+    yield f"{'estimator':>16} {'k':>7} {'log p(x) between':>22} {f'L_{EVIDENCE_K}':>9}"
+    for row in result["runs"]:
+        between = f"{row['lower']:.2f} and {row['upper']:.2f}"
+        yield f"{_stages(row)} {between:>22} {row[f'L_{EVIDENCE_K}']:>9.2f}"
+
+
+def signal_table(result: dict[str, Any]) -> Iterator[str]:
+    """The result of `signal` in lines."""
+    yield f"signal-to-noise ratio of the gradient, median over its parameters, from {result['repeats']} repetitions"
+    yield f"about {0.67 / result['repeats'] ** 0.5:.2g} is what noise alone shows"
+    yield f"{'trained by':>16} {'k':>7} {'estimator':>20} {'k':>5} {'decoder':>9} {'encoder':>9}"
+    for row in result["runs"]:
+        for signal in row["signal"]:
+            ratios = f"{signal['theta']:>9.3f} {signal['phi']:>9.3f}"
+            yield f"{_stages(row)} {signal['estimator']:>20} {signal['k']:>5} {ratios}"
+
+
+def _stages(row: dict[str, Any]) -> str:
+    estimators, ks = (">".join(str(stage[name]) for stage in (row, *row["swaps"])) for name in ("estimator", "k"))
+    return f"{estimators:>16} {ks:>7}"
+
+
+def show_progress(unit: str, done: int, total: int, quiet: bool) -> None:
+    """A bar on a terminal; nothing elsewhere."""
+    if not quiet and sys.stderr.isatty():
+        filled = 30 * done // total
+        print(f"\r[{'#' * filled}{'.' * (30 - filled)}] {unit} {done}/{total}", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,183 @@
+"""Unfinished runs, and the rules by which they get one of the slots, or lose it. No clock, no files, no processes."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum, auto
+from itertools import count
+
+from iwae_lab.engines.settings import EngineLimits
+
+
+class State(StrEnum):
+    """What a run is doing."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def active(self) -> bool:
+        """Whether more events may come."""
+        return self in (State.QUEUED, State.RUNNING, State.PAUSED)
+
+
+class EngineFullError(RuntimeError):
+    """No further run is taken on; the message says why, what is allowed and what to do."""
+
+
+class Phase(Enum):
+    """Where a job stands: waiting for a slot, having one, saving its state to give it up, or paused without one."""
+
+    WAITING = auto()
+    STARTED = auto()
+    LEAVING = auto()
+    PARKED = auto()
+
+
+@dataclass(eq=False)
+class Job:
+    """A run in the care of an engine. Times are of one clock that never goes back, in seconds."""
+
+    run_id: str
+    owner: str
+    number: int  # smaller: came first
+    touched: float
+    phase: Phase = Phase.WAITING
+    paused: bool = False  # on command
+    unwatched: bool = False
+    slow: bool = False
+    held_since: float = 0.0
+    commands: list[str] = field(default_factory=list)  # to obey when it starts
+    ending: str = ""  # why it is to be stopped
+    deaths: int = 0  # of its process since its last checkpoint
+    restarts: int = 0
+    checkpoint: int = 0  # which one, when its process last died
+
+    @property
+    def held(self) -> bool:
+        """Whether it is to make no steps now."""
+        return self.paused or self.unwatched
+
+    @property
+    def waits_for_resume(self) -> bool:
+        """Whether it needs no slot until somebody resumes it; a step that was asked for needs one."""
+        return self.held and "step" not in self.commands
+
+    @property
+    def has_slot(self) -> bool:
+        """Whether it takes a slot."""
+        return self.phase in (Phase.STARTED, Phase.LEAVING)
+
+    @property
+    def state(self) -> State:
+        """What its run is doing, as long as that has not ended."""
+        if self.phase is Phase.WAITING or (self.phase is Phase.LEAVING and not self.held):
+            return State.QUEUED
+        return State.PAUSED if self.held else State.RUNNING
+
+    def hold(self, now: float) -> None:
+        """Make no steps until it is let go."""
+        self.paused, self.slow, self.held_since = True, False, now
+        self._forget_steps()
+
+    def let_go(self, slow: bool) -> None:
+        """Make steps again."""
+        self.paused, self.slow = False, slow
+        self._forget_steps()
+
+    def _forget_steps(self) -> None:
+        self.commands = [command for command in self.commands if command != "step"]
+
+    def opening(self) -> list[str]:
+        """The commands to begin with, handed out once."""
+        commands, self.commands = self.commands, []
+        if "step" in commands:
+            return commands
+        return [*commands, *(["pause"] if self.held else ["slow"] if self.slow else [])]
+
+    def died(self, checkpoint: int) -> int:
+        """Note that its process died when this was its last checkpoint; how often that has happened with the same."""
+        self.deaths = self.deaths + 1 if checkpoint == self.checkpoint else 1
+        self.checkpoint = checkpoint
+        return self.deaths
+
+
+class Jobs:
+    """All unfinished runs of an engine.
+
+    Slots go to the owner with the fewest, and to the first who came among these. A run that is paused keeps its slot
+    as long as nobody needs it, and for `grace` seconds if somebody does; then it saves its state and gives the slot up.
+    When it is resumed it waits for one again. Runs that nobody watches give theirs up at once, and get none.
+    """
+
+    def __init__(self, limits: EngineLimits) -> None:
+        self.limits = limits
+        self._jobs: dict[str, Job] = {}
+        self._numbers = count()
+
+    def __iter__(self) -> Iterator[Job]:
+        return iter(list(self._jobs.values()))
+
+    def get(self, run_id: str) -> Job | None:
+        """The job of a run; None if it has ended, or is nobody's."""
+        return self._jobs.get(run_id)
+
+    def admit(self, owner: str) -> None:
+        """Raise `EngineFullError` if this owner may have no further run. The empty owner may have any number."""
+        limits = self.limits
+        own = sum(job.owner == owner for job in self)
+        if owner and own >= limits.per_visitor:
+            raise EngineFullError(
+                f"you have {own} unfinished experiments here, and {limits.per_visitor} are allowed; "
+                "stop one of them, or wait for one to end"
+            )
+        waiting = sum(job.phase is Phase.WAITING for job in self)
+        if waiting >= limits.queue and sum(job.has_slot for job in self) >= limits.slots:
+            raise EngineFullError(
+                f"{limits.slots} experiments are training here and {waiting} are waiting, "
+                f"and no more than {limits.queue} may wait; try again in some minutes"
+            )
+
+    def add(self, run_id: str, owner: str, now: float) -> Job:
+        """A new job, last in the queue."""
+        job = self._jobs[run_id] = Job(run_id, owner, next(self._numbers), touched=now)
+        return job
+
+    def remove(self, job: Job) -> None:
+        """Forget a run that has ended."""
+        self._jobs.pop(job.run_id, None)
+
+    def queue_again(self, job: Job) -> None:
+        """Let a parked job wait for a slot, behind all others."""
+        job.phase, job.number = Phase.WAITING, next(self._numbers)
+
+    def order(self) -> list[Job]:
+        """Those who wait, in the order in which they will get a slot if none becomes free but one after the other."""
+        slots = Counter(job.owner for job in self if job.has_slot)
+        turns = []
+        for job in sorted(self, key=lambda job: job.number):
+            if job.phase is Phase.WAITING and not job.unwatched:
+                turns.append((slots[job.owner], job.number, job))
+                slots[job.owner] += 1
+        return [job for _, _, job in sorted(turns, key=lambda turn: turn[:2])]
+
+    def to_start(self) -> list[Job]:
+        """Those who get the slots that are free now."""
+        return self.order()[: max(0, self.limits.slots - sum(job.has_slot for job in self))]
+
+    def to_park(self, now: float) -> list[Job]:
+        """Those who must give up their slots for the ones that wait now, longest held first."""
+        leaving = sum(job.phase is Phase.LEAVING for job in self)
+        held = [
+            job
+            for job in self
+            if job.phase is Phase.STARTED and job.held
+            if job.unwatched or now - job.held_since >= self.limits.grace
+        ]
+        needed = max(0, len(self.order()) - leaving)
+        return sorted(held, key=lambda job: job.held_since)[:needed]

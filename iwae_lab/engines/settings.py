@@ -1,0 +1,54 @@
+"""What an engine allows and how long it waits: the settings of a server."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from iwae_core.training.fields import SpecError, check, limits, number
+
+
+@dataclass(frozen=True)
+class EngineLimits:
+    """How much an engine takes on. Those with a range are settings of a server: `grace` is read from IWAE_GRACE.
+
+    Times are in seconds, sizes in MB of 1,000,000 bytes.
+
+    Raises:
+        SpecError: a setting that is out of range.
+    """
+
+    slots: int = number(os.cpu_count() or 1, 1, 1000, "runs that train at the same time")
+    queue: int = number(100, 0, 100_000, "runs that may wait for a slot")
+    per_visitor: int = number(12, 1, 100_000, "unfinished runs of one visitor, paused ones included")
+    grace: float = number(120.0, 0.0, 1e9, "seconds until a run that nobody watches is paused")
+    abandon: float = number(1800.0, 0.0, 1e9, "further seconds until it is stopped")
+    quota_mb: float = number(2000.0, 0.0, 1e9, "MB of all runs on disk, beyond which the oldest go")
+    memory_mb: int = number(3000, 700, 1_000_000, "MB of memory of one run")
+    hang: float = 10.0  # seconds without a heartbeat until a worker counts as dead
+    tick: float = 0.5  # seconds between two looks at everything
+    farewell: float = 5.0  # seconds that all workers together have to save their state when the engine closes
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+def from_environment(environment: Mapping[str, str] = os.environ) -> EngineLimits:
+    """The limits that IWAE_SLOTS and its like ask for; what is not set keeps its default.
+
+    Raises:
+        SpecError: a variable that is no number, or out of range.
+    """
+    given: dict[str, Any] = {}
+    for name, allowed in limits(EngineLimits).items():
+        if text := environment.get(variable(name)):
+            try:
+                given[name] = type(allowed.minimum)(text)
+            except ValueError:
+                raise SpecError(f"{variable(name)} ({allowed.label}) must be {allowed}; got {text!r}") from None
+    return EngineLimits(**given)
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return f"IWAE_{name.upper()}"

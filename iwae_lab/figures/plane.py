@@ -1,0 +1,130 @@
+"""The posterior, q and its samples in the latent plane."""
+
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from iwae_core.evaluation.estimate import Floats
+from iwae_core.training.events import Snapshot
+from iwae_lab.figures.figure import COLOURS, FIGURES, GREY, Trace, empty, faint, layout, sentence
+from iwae_lab.figures.weights import digit_in_view, shares
+from iwae_lab.history.history import History
+from iwae_lab.history.view import View
+
+ANGLES = np.linspace(0, 2 * np.pi, 49)
+NO_PLANE = "A latent plane is drawn for models with one layer of two latent units."
+
+
+def _plane(history: History, view: View) -> tuple[Snapshot, int, list[int]] | None:
+    """The evaluation, the digit, and the runs that have a latent plane."""
+    found = digit_in_view(history, view)
+    if found is None or not found[0].plane.size:
+        return None
+    return *found, [run for run in range(len(history.labels)) if np.isfinite(found[0].plane_q[run]).all()]
+
+
+def _plane_summary(history: History, view: View) -> str:
+    found = _plane(history, view)
+    if found is None:
+        return NO_PLANE
+    snapshot, digit, runs = found
+    parts = []
+    for run in runs:
+        (x, y), (width, height) = snapshot.plane_q[run, digit]
+        parts.append(f"{history.labels[run]} model: q centred at ({x:.2f}, {y:.2f}), widths {width:.2f}, {height:.2f}")
+    return sentence("Posterior and q of one digit in the latent plane", parts)
+
+
+@FIGURES.register(
+    "plane",
+    label="Posterior and q in the latent plane",
+    caption=(
+        "For one digit, the true posterior (filled), q at one and two standard deviations (ellipses), and its samples, "
+        "each as large as its weight."
+    ),
+    summary=_plane_summary,
+)
+def plane(history: History, view: View) -> go.Figure:
+    """One panel for each run: contours of p(h | x), ellipses of q(h | x), samples with an area in proportion to w~."""
+    found = _plane(history, view)
+    shape = layout(history, "h<sub>1</sub>", "h<sub>2</sub>", view.digit) | {"hovermode": "closest"}
+    if found is None:
+        return empty(shape, NO_PLANE)
+    snapshot, digit, runs = found
+    weights, traces = shares(history, view), []
+    for place, run in enumerate(runs):
+        shape |= _panel(shape, place, len(runs))
+        axes = {"xaxis": f"x{place + 1}", "yaxis": f"y{place + 1}"}
+        h = snapshot.plane_samples[run, : weights.shape[1], digit].astype(np.float32)
+        traces += [
+            _posterior(snapshot, run, digit) | axes,
+            _ellipses(snapshot, run, digit, history.labels[run]) | axes,
+            _cloud(h, weights[run], COLOURS[run]) | axes,
+        ]
+    return go.Figure(traces, shape)
+
+
+def _panel(shape: dict[str, Any], place: int, panels: int) -> dict[str, Any]:
+    """The axes of one panel, their units equally long."""
+    name, width = str(place + 1) if place else "", 1 / panels
+    domain = [place * width + 0.04 * (place > 0), (place + 1) * width]
+    x = {"title": shape["xaxis"]["title"], "domain": domain, "anchor": f"y{place + 1}", "zeroline": False}
+    y = {"anchor": f"x{place + 1}", "scaleanchor": f"x{place + 1}", "constrain": "domain", "zeroline": False}
+    return {f"xaxis{name}": x, f"yaxis{name}": y | ({} if place else {"title": shape["yaxis"]["title"]})}
+
+
+def _posterior(snapshot: Snapshot, run: int, digit: int) -> Trace:
+    x, y, half = map(float, snapshot.plane_box[run, digit])
+    density = snapshot.plane[run, digit]
+    step = 2 * half / (len(density) - 1)
+    return {
+        "type": "contour",
+        "z": density,
+        "x0": x - half,
+        "dx": step,
+        "y0": y - half,
+        "dy": step,
+        "showscale": False,
+        "hoverinfo": "skip",
+        "contours": {"start": 25, "end": 250, "size": 45},
+        "line": {"width": 0},
+        "colorscale": [[0, "rgba(128,128,128,0)"], [1, "rgba(128,128,128,0.7)"]],
+        "zmin": 0,
+        "zmax": 255,
+    }
+
+
+def _ellipses(snapshot: Snapshot, run: int, digit: int, label: str) -> Trace:
+    """q at one and at two standard deviations."""
+    mean, scale = snapshot.plane_q[run, digit]
+    circle = np.stack([np.cos(ANGLES), np.sin(ANGLES)])
+    rings = [mean[:, None] + size * scale[:, None] * circle for size in (1, 2)]
+    x, y = np.concatenate([rings[0], np.full((2, 1), np.nan), rings[1]], 1).astype(np.float32)
+    outline = {"color": COLOURS[run], "width": 2}
+    return {
+        "type": "scatter",
+        "x": x,
+        "y": y,
+        "mode": "lines",
+        "line": outline,
+        "name": f"{label}: q",
+        "hoverinfo": "skip",
+    }
+
+
+def _cloud(h: Floats, weights: Floats, colour: str) -> Trace:
+    return {
+        "type": "scatter",
+        "x": h[:, 0],
+        "y": h[:, 1],
+        "mode": "markers",
+        "marker": {
+            "color": faint(colour, 0.55),
+            "size": (3 + 27 * np.sqrt(weights)).astype(np.float32),
+            "line": {"width": 0.5, "color": GREY},
+        },
+        "showlegend": False,
+        "customdata": weights.astype(np.float32),
+        "hovertemplate": "weight %{customdata:.3f}<extra></extra>",
+    }

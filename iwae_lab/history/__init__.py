@@ -1,0 +1,1 @@
+"""What an experiment has told so far, and how it is read."""

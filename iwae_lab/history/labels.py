@@ -1,0 +1,42 @@
+"""A name for each run that tells it from the others."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from iwae_core.training.events import Swapped
+from iwae_core.training.spec import SETTINGS, ExperimentSpec, RunSpec
+
+
+def labels(spec: ExperimentSpec, swaps: Sequence[Swapped] = ()) -> list[str]:
+    """A name for each run that tells it from the others: its estimators in order, and no more than is needed.
+
+    "VAE", "IWAE" where estimators differ, "IWAE k=5", "IWAE k=50" where they do not, "VAE → IWAE" after a swap.
+    """
+    chains = [[run] for run in spec.runs]
+    for swap in swaps:
+        chains[swap.run].append(chains[swap.run][-1].swapped(swap.estimator, swap.k))
+    names = [_chain(chain, ()) for chain in chains]
+    for details in DETAILS:
+        twins = [names.count(name) > 1 for name in names]
+        told = [
+            _chain(chain, details) if twin else name for chain, name, twin in zip(chains, names, twins, strict=True)
+        ]
+        if len(set(told)) > len(set(names)):
+            names = told
+    return [f"{name} #{names[:i].count(name) + 1}" if names.count(name) > 1 else name for i, name in enumerate(names)]
+
+
+# What may tell runs of one estimator apart, tried in order.
+DETAILS = (("k",), ("model",), SETTINGS, ("k", "model", *SETTINGS))
+
+
+def _chain(chain: Sequence[RunSpec], details: Sequence[str]) -> str:
+    """The estimators of a run in order, each with its details; k too where a swap changes nothing else."""
+    if not details and any(a.estimator == b.estimator for a, b in pairwise(chain)):
+        details = ("k",)
+    return " → ".join(" ".join([run.label, *_told(run, details)]) for run in chain)
+
+
+def _told(run: RunSpec, details: Sequence[str]) -> list[str]:
+    values = {name: getattr(run, name) for name in details}
+    return [f"{name}={value}" if name != "model" else value for name, value in values.items() if value is not None]

@@ -1,0 +1,161 @@
+"""The append-only log of a run: one JSON record a line, numbered from zero."""
+
+import fcntl
+import lzma
+import os
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+
+from iwae_core.training.events import Event, Failed, Finished, Record, decode, encode
+
+TAIL = 65_536  # bytes: the record of an end is far shorter
+
+
+class LogError(Exception):
+    """A log cannot be written on: another process writes it, or it has lost records."""
+
+
+class EventLog:
+    """Writes a log; each line reaches the file before the next event is made, so a reader can follow it.
+
+    A log that exists is cut after its first `keep` records: those that followed will be made again.
+
+    Raises:
+        LogError: another process writes this log, or it has fewer records.
+    """
+
+    def __init__(self, path: Path, keep: int = 0) -> None:
+        self.length = keep
+        self._file = path.open("ab", buffering=0)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go of when the process ends, however it does
+            self._bytes = _end(path, keep)
+            self._file.truncate(self._bytes)
+        except BlockingIOError:
+            self._file.close()
+            raise LogError(f"{path.parent} is being trained by another process; stop that one first") from None
+        except LogError:
+            self._file.close()
+            raise
+
+    def append(self, event: Event, seconds: float) -> Record:
+        """Number the event, write it and return its record.
+
+        Raises:
+            OSError: it cannot be written, as on a full disk; the log then is what it was before.
+        """
+        record = Record(self.length, seconds, event)
+        rest = line = (encode(record) + "\n").encode()
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError:
+            self._file.truncate(self._bytes)
+            raise
+        self.length += 1
+        self._bytes += len(line)
+        return record
+
+    def sync(self) -> None:
+        """Wait until everything written would survive a power cut."""
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Let others write."""
+        self._file.close()
+
+    def __enter__(self) -> "EventLog":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def _end(path: Path, records: int) -> int:
+    """Where so many records end, in bytes."""
+    with path.open("rb") as file:
+        lines = [len(line) for line in islice(file, records) if line.endswith(b"\n")]
+    if len(lines) < records:
+        raise LogError(f"{path} has lost records: {len(lines):,} are left of at least {records:,}; train again")
+    return sum(lines)
+
+
+def outcome(path: Path) -> Finished | Failed | None:
+    """How the run of a log ended, if it has; reads the end of the file only."""
+    line = _last_line(path)
+    if not line or not any(f'"{kind.__name__}": {{'.encode() in line[:100] for kind in (Finished, Failed)):
+        return None
+    event = decode(line.decode()).event
+    return event if isinstance(event, Finished | Failed) else None
+
+
+def conclude(path: Path, end: Callable[[int], Finished | Failed]) -> None:
+    """Write the end of a run that nothing iterates, from the number of steps it has made; an empty log gets one too.
+
+    Raises:
+        LogError: another process writes this log.
+        OSError: it cannot be written.
+    """
+    line = _last_line(path)
+    last = decode(line.decode()) if line else None
+    with EventLog(path, last.number + 1 if last else 0) as log:
+        log.append(end(getattr(last.event, "step", 0) if last else 0), last.seconds if last else 0.0)
+
+
+def _last_line(path: Path) -> bytes:
+    """The last complete line of a file; empty if there is none."""
+    if not path.exists():
+        return b""
+    with path.open("rb") as file:
+        size, span = file.seek(0, os.SEEK_END), 0
+        while span < size:
+            span = min(size, 2 * span or TAIL)
+            file.seek(size - span)
+            lines = file.read(span).split(b"\n")[:-1]
+            whole = lines if span == size else lines[1:]  # the first may have begun earlier
+            if whole:
+                return whole[-1]
+    return b""
+
+
+class LogReader:
+    """Reads a log that may still be growing; `new()` returns what has come since the last call.
+
+    A run that goes on from its checkpoint cuts its log: the reader notices, and begins again with record 0.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._length = 0
+
+    def new(self) -> list[Record]:
+        """The complete lines written since; an unfinished last line waits for its end."""
+        if not self._path.exists():
+            return []
+        content = self._since()
+        complete = content[: content.rfind(b"\n") + 1]
+        records = [decode(line) for line in complete.decode().splitlines()]
+        if self._offset and records and records[0].number != self._length:
+            self._offset = self._length = 0
+            return self.new()
+        self._offset += len(complete)
+        self._length += len(records)
+        return records
+
+    def _since(self) -> bytes:
+        with self._path.open("rb") as file:
+            if self._offset:
+                file.seek(self._offset - 1)
+                if file.read(1) != b"\n":  # the end of what was read last has gone
+                    self._offset = self._length = 0
+            file.seek(self._offset)
+            return file.read()
+
+
+def read_log(path: Path) -> Iterator[Record]:
+    """Every record of a finished log, plain or `.xz`."""
+    with lzma.open(path, "rt") if path.suffix == ".xz" else path.open() as file:
+        yield from map(decode, file)

@@ -1,0 +1,1 @@
+"""What ships with the program: trained models, digits and a recorded experiment."""

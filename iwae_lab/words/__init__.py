@@ -1,0 +1,1 @@
+"""Everything said in words, in two vocabularies."""

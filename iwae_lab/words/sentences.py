@@ -1,0 +1,184 @@
+"""All prose for people, in two dialects, and the sentences that state what a reading shows.
+
+Texts hold `{names}` of `iwae_lab.words.glossary.TERMS`, which `say` replaces by the words of one dialect.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from iwae_core.estimators import ESTIMATORS
+from iwae_core.evaluation.estimate import Estimate
+from iwae_core.models import MODELS
+from iwae_core.training.events import Closeup
+from iwae_core.training.spec import ExperimentSpec
+from iwae_lab.history.history import History
+from iwae_lab.history.reading import Reading
+from iwae_lab.words.glossary import TERMS as TERMS
+from iwae_lab.words.glossary import Dialect as Dialect
+from iwae_lab.words.glossary import say as say
+
+TITLE = "Why is the importance weighted bound better?"
+QUESTION = (
+    "Take k {draws} of the {h} of an image from the {q} and weigh each, "
+    r"$w_i = p_\theta(x, h_i) / q_\phi(h_i \mid x)$. With the same {draws}, at the same cost, two formulas look alike: "
+    "average the logs, or take the log of the average. Train a variational autoencoder on each and watch what differs."
+)
+EQUATIONS = (
+    r"\underbrace{\tfrac1k\textstyle\sum_i \log w_i}_{\text{minibatch ELBO (dashed)}}"
+    r"\;\le\;\underbrace{\log \tfrac1k\textstyle\sum_i w_i}_{\text{estimates } L_k \text{ (solid)}}"
+)
+SETTINGS = "Settings of your own experiment"
+TRAINED_BY = "trained by"
+MODEL = "model"
+TRAINING_K_HELP = "Samples per image in training. Different from view k, which only moves the marker on the plot."
+SWAP_HELP = "Changes the objective of one run while it trains; its weights and the optimiser's moments continue."
+RESET_HELP = "Ends this run and goes back to the recorded experiment. Your settings stay."
+GO_ON_HELP = "Trains on from the last saved state."
+VIEW_K = "view k"
+VIEW_K_HELP = "Reads both bounds at another k from the same samples. It starts no work and changes no training."
+PLOT_HEADING = "Both bounds of each model on held-out digits, as k varies"
+CURVES_HEADING = "Training curves"
+PANEL_HEADING = "What the models learned"
+WHOSE_WORDS = "whose words"
+WHOSE_WORDS_HELP = "The same things have other names in statistics and in deep learning."
+SWEEP_TITLE = "How many samples should training use?"
+SWEEP_IDEA = (
+    "Each k below trains models of its own. All are judged by the same yardstick, $L_k$ at one large k on the same "
+    "{held_out}, as in the paper's Table 1: there the VAE gains 0.4 nats from k = 1 to 50, the IWAE 2.0."
+)
+SWEEP_KS = "training k"
+SWEEP_RECORDED = (
+    "**Recorded**: the models that come with the program, {steps} steps each. With k = 1 both objectives are the same. "
+    "Your own sweep trains one experiment for each k, the smallest first, as many at a time as this machine has "
+    "workers; points appear as they are evaluated."
+)
+NO_STEP = "Press Step for one training step, or Slow for one every few seconds: each is told here in four parts."
+TOUR_HELP = "Seven short questions about the recorded experiment; the last one trains."
+READ_ONLY = "You are watching this experiment; whoever started it controls it."
+SETTINGS_NOTE = (
+    "All models start from the same weights and see the same images, binarisation and noise. "
+    "Equal k is about equal cost: VAE averages k {draws}, IWAE weighs them."
+)
+PRECISION = (
+    "± and the bands are two standard errors over {held_out}. The bands are wide because digits differ, for all "
+    "models alike; differences are paired (same digits, same noise) and far more certain."
+)
+RECORDED = "Recorded experiment"
+NO_EVALUATION = "The first evaluation is on its way."
+WORSE_ELBO = (
+    "$L_k$ asks that some of the k {draws} explain the digit, the ELBO that all of them do. So the {q} spreads out: "
+    "alone it is a worse {posterior}, with its weights a better one. Its ELBO misjudges such a model."
+)
+INTERRUPTED = "Its worker process is gone. What it had reported is below; Go on resumes it from its last saved state."
+UNWATCHED = "Paused because nobody was watching; it goes on now."
+LOADING_WORKER = "Starting"
+
+
+def describe(spec: ExperimentSpec) -> str:
+    """What was trained, in one phrase."""
+    runs = " and ".join(f"{run.label} (k = {run.k})" for run in spec.runs)
+    size = f"{spec.steps:,} steps of {spec.batch_size} images"
+    models = ", ".join(dict.fromkeys(MODELS[run.model].label for run in spec.runs))
+    return f"{runs}, {models}, {size}, learning rate {spec.learning_rate:g}, seed {spec.seed}"
+
+
+def status(history: History, spec: ExperimentSpec, state: str, position: int | None = None) -> str:
+    """What a run is doing and how far it is, in one line."""
+    if position is not None:
+        return f"Queued: number {position} in line. It begins as soon as a worker is free."
+    text = f"{state.capitalize()}: step {history.step:,} of {spec.steps:,}"
+    return f"{text} · {time_left(history)}" if state == "running" else text
+
+
+def time_left(history: History) -> str:
+    """Speed and remaining time, as far as they are known."""
+    speed = history.steps_per_second()
+    if history.spec is None or speed is None:
+        return LOADING_WORKER
+    seconds = (history.spec.steps - history.step) / speed
+    left = f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+    return f"{speed:.3g} steps/s, {left} left"
+
+
+def plus_minus(value: Estimate, sign: bool = False) -> str:
+    """Mean and two standard errors, with a true minus sign."""
+    text = f"{float(value.mean):{'+' if sign else ''}.2f}".replace("-", "\u2212")
+    return f"{text} ± {2 * float(value.stderr):.2f}"
+
+
+def readout(reading: Reading) -> str:
+    """The numbers at the marker, as a Markdown table."""
+    labels = reading.labels
+    first, last = labels[0], labels[-1]
+    rows = [f"| at k = {reading.k:,} | $L_k$ | ELBO | $L_k$ − ELBO |", "|:--|--:|--:|--:|"]
+    for label, iwae, elbo, gain in zip(labels, reading.iwae, reading.elbo, reading.gain, strict=True):
+        rows.append(f"| {label} | {plus_minus(iwae)} | {plus_minus(elbo)} | {plus_minus(gain, True)} |")
+    if len(labels) > 1:
+        leads = f"{plus_minus(reading.iwae_lead, True)} | {plus_minus(reading.elbo_lead, True)}"
+        rows.append(f"| {last} − {first} | {leads} | |")
+    return "\n".join(rows)
+
+
+def findings(reading: Reading, dialect: Dialect = Dialect.STATISTICS) -> list[str]:
+    """What the numbers at the marker mean, one sentence for each comparison; claims nothing they do not show."""
+    return [say(text, dialect) for text in _findings(reading)]
+
+
+def _findings(reading: Reading) -> list[str]:
+    if reading.k == 1:
+        formulas = "At k = 1 the two formulas are the same number. Move view k to the right to see them part."
+    else:
+        gains = " and ".join(
+            f"{float(gain.mean):.1f} nats for the {label} model"
+            for label, gain in zip(reading.labels, reading.gain, strict=True)
+        )
+        formulas = (
+            f"**One model, two formulas** (dashed to solid of one colour): from the same {reading.k:,} {{draws}}, the "
+            f"log of the average is higher by {gains}. More {{draws}} never move the dashed line: they make a less "
+            "noisy estimate of the same number. They lift the solid line towards the {evidence}."
+        )
+    if len(reading.spec.runs) < 2:
+        return [formulas]
+    first, last = reading.labels[0], reading.labels[-1]
+    fit = (
+        f"**Two models, one yardstick** (solid to solid): {_lead(reading.iwae_lead, first, last)} at "
+        f"k = {reading.k:,}. Only a large k comes close to log p(x), so compare models at the right end."
+    )
+    own = f"**The ELBO of the {last} model** (dashed to dashed): {_lead(reading.elbo_lead, first, last)}."
+    climbs_l_k = ESTIMATORS[reading.spec.runs[-1].estimator].item.theta == "L_k"
+    if climbs_l_k and _clear(reading.elbo_lead) and reading.elbo_lead.mean < 0:
+        own += " " + WORSE_ELBO
+    return [formulas, fit, own]
+
+
+def _clear(lead: Estimate) -> bool:
+    """Whether a difference exceeds three standard errors."""
+    return bool(abs(lead.mean) > 3 * lead.stderr)
+
+
+def _lead(lead: Estimate, first: str, last: str) -> str:
+    if not _clear(lead):
+        return f"{last} and {first} cannot be told apart ({plus_minus(lead, True)} nats)"
+    side = "ahead" if lead.mean > 0 else "behind"
+    return f"{last} is {side} by {plus_minus(Estimate(abs(lead.mean), lead.stderr))} nats"
+
+
+def step_story(labels: Sequence[str], seen: Closeup) -> list[str]:
+    """One training step on one image in four sentences: draw, weigh, average, gradient."""
+    ks = " and ".join(f"{k} for {label}" for k, label in zip(seen.ks, labels, strict=True))
+    spreads, averages, pulls = [], [], []
+    for label, before, bounds, pull in zip(labels, seen.before, seen.bounds, seen.pulls, strict=True):
+        low, high = np.nanmin(before), np.nanmax(before)
+        spreads.append(f"{label} from {low:.0f} to {high:.0f}".replace("-", "\u2212"))
+        (elbo, elbo_after), (iwae, iwae_after) = bounds
+        text = f"{label}: mean of the logs {elbo:.1f}, log of the mean {iwae:.1f}"
+        averages.append(text.replace("-", "\u2212"))
+        gains = f"they move by {elbo_after - elbo:+.2f} and {iwae_after - iwae:+.2f}".replace("-", "\u2212")
+        pulls.append(f"{label} pulls its strongest {{draw}} with {np.nanmax(np.abs(pull)):.2f}; {gains}")
+    return [
+        f"**1. Draw** {{draws}} of the {{h}} of one image of the minibatch from the {{q}}: {ks}.",
+        f"**2. Weigh** each: log w goes {', '.join(spreads)}.",
+        f"**3. Average**, in two ways. {'; '.join(averages)}.",
+        f"**4. Gradient.** Every {{draw}} pulls on its own log w. {'; '.join(pulls)}.",
+    ]

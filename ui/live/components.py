@@ -1,0 +1,108 @@
+"""The live components: a chart, a piece of text, and the time scrubber. Their drawings come over the web socket."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from ui.live.chart import chart_component
+from ui.live.hub import live_url
+from ui.live.scene import Look
+from ui.settings import choose
+
+SETTING = {"k": "view_k", "at": "at"}
+_HERE = Path(__file__).parent
+FEED = (_HERE / "feed.js").read_text(encoding="utf-8")
+
+_SCRUBBER = """
+<div class="scrubber">
+  <button type="button"></button>
+  <input type="range" min="0" aria-label="Time: evaluation shown">
+  <output></output>
+</div>
+"""
+_SCRUBBER_CSS = """
+.scrubber { align-items: center; display: flex; gap: 0.6rem; font-size: 0.875rem; }
+.scrubber input { accent-color: var(--st-primary-color); flex: 1; min-width: 5rem; }
+.scrubber output { font-variant-numeric: tabular-nums; min-width: 9.5em; }
+.scrubber button {
+  background: none; border: 1px solid var(--st-border-color); border-radius: 0.5rem; color: inherit; cursor: pointer;
+  font-size: 0.75rem; height: 2rem; width: 2.4rem;
+}
+.scrubber button:disabled { opacity: 0.4; }
+.scrubber :is(button, input):focus-visible { outline: 2px solid var(--st-primary-color); }
+"""
+_HTML_CSS = """
+.live-html { font-size: 0.9rem; line-height: 1.45; }
+.live-html p { margin: 0 0 0.6rem; }
+.live-html table { border-collapse: collapse; display: block; font-size: 0.875rem; font-variant-numeric: tabular-nums;
+  margin: 0 0 0.7rem; max-width: 100%; overflow-x: auto; width: fit-content; }
+.live-html :is(th, td) { border-bottom: 1px solid var(--st-border-color); padding: 0.3rem 0.5rem; text-align: right;
+  white-space: nowrap; }
+.live-html th[scope=row], .live-html thead th:first-child { text-align: left; }
+.live-html th { font-weight: 600; }
+.live-html figure { margin: 0 0 0.6rem; }
+.live-html figcaption { border-left: 0.3rem solid currentColor; font-size: 0.85rem; margin-bottom: 0.2rem;
+  padding-left: 0.4rem; }
+.live-html img { image-rendering: pixelated; width: 100%; }
+.live-html progress { accent-color: var(--st-primary-color); display: block; height: 0.6rem; width: 100%; }
+.live-html .quiet { color: var(--st-gray-text-color); font-size: 0.85rem; }
+.live-html .notice { border-left: 0.3rem solid var(--st-orange-color); padding: 0.2rem 0.6rem; }
+.live-html .story { padding: 0; list-style: none; }
+.live-html .story li { border-left: 0.3rem solid var(--st-border-color); margin: 0 0 0.4rem; padding: 0.1rem 0.6rem; }
+@media (prefers-reduced-motion: no-preference) {
+  .live-html .story li { animation: lit 1.4s both; }
+  .live-html .story li:nth-child(2) { animation-delay: 1.4s; }
+  .live-html .story li:nth-child(3) { animation-delay: 2.8s; }
+  .live-html .story li:nth-child(4) { animation-delay: 4.2s; }
+}
+@keyframes lit { from { opacity: 0.25; } 20% { background: var(--st-secondary-background-color);
+  border-color: var(--st-primary-color); } to { opacity: 1; } }
+.live-spoken { clip-path: inset(50%); height: 1px; overflow: hidden; position: absolute; width: 1px; }
+"""
+
+_html = st.components.v2.component(
+    "live_html",
+    html='<div class="live-html"></div><p class="live-spoken" aria-live="polite"></p>',
+    css=_HTML_CSS,
+    js=FEED + (_HERE / "live_html.js").read_text(encoding="utf-8"),
+    isolate_styles=False,
+)
+_scrubber = st.components.v2.component(
+    "scrubber",
+    html=_SCRUBBER,
+    css=_SCRUBBER_CSS,
+    js=FEED + (_HERE / "scrubber.js").read_text(encoding="utf-8"),
+    isolate_styles=False,
+)
+
+
+def live_html(look: Look, *, key: str, state: str | None = None) -> None:
+    """Text and pictures. With `state`, the page is made anew once the run is in another state than this."""
+    _html(
+        key=key,
+        data={"look": _fields(look), "state": state, "url": live_url()},
+        on_state_change=lambda: None,
+    )
+
+
+def live_figure(look: Look, *, key: str, height: int) -> None:
+    """A chart of `look.part`. Pointing at it moves the other parts for a moment; a click keeps that in the settings."""
+    data = {"height": height, "look": _fields(look), "name": key, "url": live_url()}
+    chart_component(key=key, data=data, on_pin_change=partial(_keep, key))
+
+
+def scrubber(look: Look, *, key: str) -> None:
+    """The slider through time, for the setting `at`: the number of the evaluation shown, -1 for the latest."""
+    _scrubber(key=key, data={"look": _fields(look), "url": live_url()}, on_pin_change=partial(_keep, key))
+
+
+def _keep(key: str) -> None:
+    pin = st.session_state[key]["pin"]
+    if isinstance(pin, dict):  # it comes from a browser
+        choose(**{SETTING[name]: value for name, value in pin.items() if name in SETTING and type(value) is int})
+
+
+def _fields(look: Look) -> dict[str, Any]:
+    return look.__dict__

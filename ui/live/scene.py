@@ -1,0 +1,137 @@
+"""The live parts of a page: each is a function of a run and a look, drawn once for all who look at it the same way."""
+
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from html import escape
+from threading import Lock
+from typing import Any, NamedTuple
+
+from plotly.utils import PlotlyJSONEncoder
+
+from iwae_core.training.snapshots import DIGITS
+from iwae_core.training.spec import ExperimentSpec
+from iwae_lab.engines import State, UnknownRunError
+from iwae_lab.history.history import History
+from iwae_lab.history.view import View
+from iwae_lab.shipped.recording import recording
+from iwae_lab.words.glossary import Dialect
+from ui.session import engine
+
+LIVELY = ("status", "curves", "closeup", "members")  # follow each step; the others follow evaluations
+CACHED = 128  # drawings kept for the next who looks the same way
+
+
+@dataclass(frozen=True)
+class Look:
+    """One part of the page as one visitor sees it; `run` is empty for the recorded experiment."""
+
+    part: str
+    run: str = ""
+    k: int = 50
+    at: int = -1
+    x: str = "steps"
+    digit: int = 0
+    words: str = Dialect.STATISTICS.value
+
+    @classmethod
+    def from_json(cls, text: str) -> "Look":
+        """What a browser asks for.
+
+        Raises:
+            ValueError: no such part, run or dialect, or a value of the wrong type.
+        """
+        look = cls(**json.loads(text))
+        for f in fields(cls):
+            if type(getattr(look, f.name)) is not type(getattr(cls, f.name, "")):
+                raise ValueError(f"{f.name} has the wrong type")
+        if look.part not in PARTS or look.x not in ("steps", "samples", "seconds") or not 0 <= look.digit < DIGITS:
+            raise ValueError("there is no such part, axis or digit")
+        Dialect(look.words)
+        return look
+
+    @property
+    def runs(self) -> list[str]:
+        """The ids of all runs looked at: several in a sweep, none for the recording."""
+        return self.run.split(",") if self.run else []
+
+
+class Scene(NamedTuple):
+    """A run as it is now, and how it is looked at."""
+
+    history: History
+    spec: ExperimentSpec
+    state: State | None
+    look: Look
+    view: View
+    dialect: Dialect
+
+
+Part = Callable[[Look], dict[str, Any]]
+PARTS: dict[str, Part] = {}
+_drawings: OrderedDict[Look, tuple[Hashable, str]] = OrderedDict()
+_lock = Lock()
+
+
+def part(function: Callable[[Scene], dict[str, Any]]) -> None:
+    """Register a live part of one run under its function's name."""
+    PARTS[function.__name__] = lambda look: function(scene_of(look))
+
+
+def scene_of(look: Look) -> Scene:
+    """The run that is looked at.
+
+    Raises:
+        UnknownRunError: there is no such run, or no longer.
+    """
+    if look.run:
+        state = engine().state(look.run)
+        history, spec = engine().history(look.run), engine().spec(look.run)
+    else:
+        state, history = None, recording()
+        spec = history.spec or ExperimentSpec()
+    ks, last = spec.eval_ks, len(history.snapshots) - 1
+    k = min(ks, key=lambda allowed: abs(allowed - look.k))
+    at = look.at if -1 <= look.at <= last else -1
+    return Scene(history, spec, state, look, View(k, at, look.x, look.digit), Dialect(look.words))
+
+
+def stamp(look: Look) -> Hashable:
+    """Changes whenever the drawing may: cheap to ask for."""
+    try:
+        return tuple(_version(run_id, look.part in LIVELY) for run_id in look.runs)
+    except UnknownRunError:
+        return "gone"
+
+
+def _version(run_id: str, lively: bool) -> Hashable:
+    state, history = engine().state(run_id), engine().history(run_id)
+    progress = history.length if lively else len(history.snapshots)
+    return state, progress, engine().position(run_id)
+
+
+def draw(look: Look) -> str:
+    """The part as JSON for its component, from memory if it was drawn before and nothing has changed."""
+    version = stamp(look)
+    with _lock:
+        if _drawings.get(look, (None,))[0] == version:
+            _drawings.move_to_end(look)
+            return _drawings[look][1]
+    try:
+        drawing = json.dumps(PARTS[look.part](look), cls=PlotlyJSONEncoder, separators=(",", ":"))
+    except UnknownRunError as error:
+        return json.dumps({"html": f"<p>{escape(str(error))}.</p>", "missing": f"{error}."})
+    with _lock:
+        _drawings[look] = version, drawing
+        while len(_drawings) > CACHED:
+            _drawings.popitem(last=False)
+    return drawing
+
+
+def watched(look: Look) -> None:
+    """Tell the engine that somebody looks at these runs, or it would pause them after a while."""
+    for run_id in look.runs:
+        with suppress(UnknownRunError):
+            engine().touch(run_id)

@@ -1,0 +1,131 @@
+"""The main page: train VAE against IWAE, live, and compare both bounds of each model as k varies."""
+
+from functools import partial
+
+import streamlit as st
+
+from iwae_lab.engines import State
+from iwae_lab.figures import FIGURES
+from iwae_lab.shipped.recording import recording
+from iwae_lab.words import sentences as words
+from ui.controls import buttons, settings
+from ui.live.components import live_figure, live_html, scrubber
+from ui.live.scene import Look
+from ui.pages.presets import presets
+from ui.pages.share import share
+from ui.pages.tour import go, tour
+from ui.session import current_run, engine
+from ui.settings import remember, restore
+from ui.visitor import visitor
+
+PLOTS = {"bounds": "Bounds", "difference": "Difference", "gap": "Gap", "spread": "One estimate"}
+PANELS = {"digits": "Digits", "weights": "Weights", "plane": "Latent plane", "closeup": "One step"}
+
+
+def show() -> None:
+    """Draw the page. What changes while a run goes on comes over the web socket, not by drawing the page again."""
+    refused = restore()
+    # In one place, whatever it holds: the charts further down would be mounted anew if it moved them.
+    with st.container():
+        _question()
+        for text in refused:
+            st.warning(f"{text}. The default is used instead.")
+        hidden = st.session_state["hide"]
+        trainable = settings() if not hidden else False
+        run_id = current_run()
+        state = engine().state(run_id) if run_id else None
+        _controls(run_id, state, trainable)
+    live_html(_look(run_id, "status"), key="status", state=state)
+    _view(run_id)
+    if hidden != "controls":
+        share(run_id)
+    remember()
+
+
+def _controls(run_id: str | None, state: State | None, trainable: bool) -> None:
+    hidden = st.session_state["hide"]
+    if run_id and state and state.active and not engine().owns(run_id, visitor()):
+        st.info(words.READ_ONLY, icon=":material/visibility:")
+    elif hidden != "controls":
+        buttons(run_id, state, trainable)
+    if not hidden and not st.session_state["tour"]:
+        presets()
+    tour()
+
+
+def _question() -> None:
+    dialect = st.session_state["words"]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.title(words.TITLE, anchor=False)
+        if not st.session_state["tour"]:
+            st.button("Tour", icon=":material/explore:", help=words.TOUR_HELP, on_click=go, args=(1,))
+        options = list(words.Dialect)
+        label, text = words.WHOSE_WORDS, words.WHOSE_WORDS_HELP
+        st.selectbox(
+            label, options, format_func=str.capitalize, key="words", help=text, width=150, label_visibility="collapsed"
+        )
+    if st.session_state["tour"]:
+        return  # the tour asks its own questions
+    question, equations = st.columns([3, 2], gap="medium", vertical_alignment="center")
+    question.markdown(words.say(words.QUESTION, dialect))
+    equations.latex(words.EQUATIONS)
+
+
+def _look(run_id: str | None, part: str) -> Look:
+    state = st.session_state
+    return Look(part, run_id or "", state["view_k"], state["at"], state["x"], state["digit"], str(state["words"]))
+
+
+@st.fragment
+def _view(run_id: str | None) -> None:
+    """Everything that shows the run. Its controls start no work: they only look at the same numbers another way."""
+    spec = engine().spec(run_id) if run_id else recording().spec
+    look = partial(_look, run_id)
+    wide, narrow = st.columns([3, 2], gap="medium")
+    with wide:
+        _against_k(look, spec.eval_ks)  # type: ignore[union-attr]
+    with narrow:
+        st.subheader(words.CURVES_HEADING, anchor=False)
+        live_figure(look("curves"), key="curves", height=300)
+        axes = ["steps", "samples", "seconds"]
+        st.segmented_control("axis of the training curves", axes, key="x", required=True, label_visibility="collapsed")
+        _panel(look)
+    remember()
+
+
+def _against_k(look: partial[Look], ks: tuple[int, ...]) -> None:
+    state = st.session_state
+    st.subheader(FIGURES[state["plot"]].label, anchor=False)
+    st.segmented_control(
+        "plot",
+        list(PLOTS),
+        format_func=PLOTS.__getitem__,
+        key="plot",
+        required=True,
+        label_visibility="collapsed",
+    )
+    live_figure(look(state["plot"]), key="bounds", height=440)
+    st.caption(words.say(FIGURES[state["plot"]].facts["caption"], state["words"]))
+    state["view_k"] = min(ks, key=lambda k: abs(k - state["view_k"]))
+    st.select_slider(words.VIEW_K, ks, help=words.VIEW_K_HELP, key="view_k")
+    scrubber(look("times"), key="time")
+    live_html(look("reading"), key="reading")
+
+
+def _panel(look: partial[Look]) -> None:
+    state = st.session_state
+    label = "what the models learned"
+    st.subheader(words.PANEL_HEADING, anchor=False)
+    st.segmented_control(
+        label, list(PANELS), format_func=PANELS.__getitem__, key="panel", required=True, label_visibility="collapsed"
+    )
+    panel = state["panel"]
+    if panel == "digits":
+        live_html(look("digits"), key="digits")
+        return
+    if panel in ("weights", "plane"):
+        st.segmented_control("digit", range(10), format_func=lambda index: f"{index + 1}", key="digit", required=True)
+    if panel == "closeup":
+        live_html(look("story"), key="story")
+    live_figure(look(panel), key=panel, height=360)
+    st.caption(words.say(FIGURES[panel].facts["caption"], state["words"]))

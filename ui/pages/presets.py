@@ -1,0 +1,94 @@
+"""Presets: settings that show one thing, and what to notice."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import streamlit as st
+
+from iwae_lab.words.glossary import say
+from ui.controls import leave, train
+from ui.settings import EXPERIMENT, choose
+
+LARGEST = 10_000
+
+
+class Preset(NamedTuple):
+    """Settings that show one thing, and what to look at."""
+
+    label: str
+    notice: str
+    settings: Mapping[str, Any]
+
+
+PRESETS = (
+    Preset(
+        "k = 1: the same",
+        "With one {draws} each, both formulas are the same number, so both models take the same steps. "
+        "Their curves lie on top of each other, digit for digit.",
+        {"runs": "vae,iwae", "k": 1, "steps": 600, "view_k": 1},
+    ),
+    Preset(
+        "k = 50: the gap",
+        "The dashed line of the IWAE falls behind while its solid line catches up at the right end, after some epochs. "
+        "Its q learns to be wide: with weights it is better, without them worse.",
+        {"runs": "vae,iwae", "k": 50, "view_k": LARGEST, "schedule": "constant"},
+    ),
+    Preset(
+        "Swap midway",
+        "Two VAEs, identical until step 600: then the second goes on as an IWAE with the same weights. "
+        "Watch its ELBO fall and $L_k$ at large k rise past its twin.",
+        {"runs": "vae,vae", "k": 20, "steps": 2000, "swaps": "1:600:iwae:20", "view_k": LARGEST},
+    ),
+    Preset(
+        "One-sample backward",
+        "Drawing one of the 50 samples by its weight and going backwards through that one alone gives the same mean "
+        "gradient for less work, and a noisier one. Compare by steps, then by seconds.",
+        {"runs": "iwae,iwae_one_sample", "k": 50, "x": "seconds", "view_k": LARGEST},
+    ),
+    Preset(
+        "DReG",
+        "The IWAE's gradient for the {q} drowns in its own noise as k grows. DReG and STL remove the part that is "
+        "zero on average. Compare the solid lines at the right end.",
+        {"runs": "iwae,dreg,stl", "k": 50, "view_k": LARGEST},
+    ),
+    Preset(
+        "Binary {h}: VIMCO",
+        "Nothing to differentiate through: gradients come from scores, and baselines decide. VIMCO takes its baseline "
+        "from the other k - 1 {draws}; Reweighted Wake-Sleep needs none.",
+        {"runs": "vimco,rws,reinforce_loo", "model": "sbn_1", "k": 10, "batch_size": 50, "view_k": LARGEST},
+    ),
+    Preset(
+        "A latent plane",
+        "Two latent units, so that everything can be seen: the {posterior}, q, and the weighted {draws}. "
+        "The IWAE's q is wide; its heavy {draws} lie where the {posterior} is.",
+        {"runs": "vae,iwae", "model": "one_layer_2d", "k": 50, "panel": "plane"},
+    ),
+    Preset(
+        "log p(x) known",
+        "A linear Gaussian model: log p(x) in closed form, so the gap is exact. It falls like 1/k once k is large "
+        "enough. The ELBO's gap does not move at all.",
+        {"runs": "vae,iwae", "model": "linear", "k": 20, "plot": "gap"},
+    ),
+)
+
+
+def presets() -> None:
+    """A button for each preset, and what to notice in the one chosen."""
+    state = st.session_state
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+        st.caption("Try:", width="content")
+        for index, preset in enumerate(PRESETS):
+            label = say(preset.label, state["words"])
+            st.button(label, type="tertiary", on_click=_start, args=(index,), key=f"preset_{index}")
+    if state["preset"] >= 0:
+        preset = PRESETS[state["preset"]]
+        st.info(f"**{say(preset.label, state['words'])}.** {say(preset.notice, state['words'])}")
+
+
+def _start(index: int) -> None:
+    """Set everything a preset does not name back to its default, and train."""
+    leave()
+    kept = {"words", "hide", "seed"}
+    choose(**{name: setting.default for name, setting in EXPERIMENT.items() if name not in kept})
+    choose(preset=index, at=-1, tour=0, **PRESETS[index].settings)
+    train()

@@ -1,0 +1,77 @@
+"""Links for others, and files to take home."""
+
+from urllib.parse import urlencode
+
+import streamlit as st
+
+from iwae_lab.arguments import command
+from iwae_lab.history.history import History
+from iwae_lab.shipped.recording import recording
+from iwae_lab.take_home.recipe import snippet
+from iwae_lab.take_home.report import report
+from iwae_lab.take_home.table import csv_text
+from iwae_lab.words.glossary import Dialect
+from iwae_lab.words.sentences import describe
+from ui.session import engine, show_run
+from ui.settings import ALL, choose
+from ui.visitor import visitor
+
+OWN = 10  # runs listed
+LINKS = {
+    "These settings, and what is shown": ("", False),
+    "This run, to watch; settings hidden": ("settings", True),
+    "This run, to watch in class; all controls hidden": ("controls", True),
+}
+
+
+def share(run_id: str | None) -> None:
+    """Three menus below the page: links, files, and the visitor's own runs."""
+    mine = engine().runs(visitor())[:OWN]
+    with st.container(horizontal=True):
+        if mine:
+            with st.popover("Your runs", icon=":material/history:"):
+                for own in mine:
+                    text = f"{engine().state(own).capitalize()}: {describe(engine().spec(own))}"
+                    st.button(text, key=f"open_{own}", type="tertiary", on_click=_open, args=(own,))
+        with st.popover("Share", icon=":material/share:"):
+            for label, (hide, with_run) in LINKS.items():
+                if run_id or not with_run:
+                    st.caption(label)
+                    st.code(_link(run_id if with_run else None, hide), language=None)
+        with st.popover("Take home", icon=":material/download:"):
+            _files(run_id)
+
+
+def _open(run_id: str) -> None:
+    show_run(run_id)
+    choose(at=-1)
+
+
+def _link(run_id: str | None, hide: str) -> str:
+    values = {name: str(st.session_state[name]) for name in ALL if st.session_state[name] != ALL[name].default}
+    values |= {"run": run_id} if run_id else {}
+    values |= {"hide": hide} if hide else {}
+    base = (st.context.url or "").split("?")[0]
+    return f"{base}?{urlencode(values)}" if values else base
+
+
+def _files(run_id: str | None) -> None:
+    spec = engine().spec(run_id) if run_id else recording().spec
+    if spec is None:
+        return
+
+    def history() -> History:  # read when the button is pressed
+        return engine().history(run_id) if run_id else recording()
+
+    name = f"iwae-{run_id[:8]}" if run_id else "iwae-recorded"
+    dialect = Dialect(st.session_state["words"])
+    files = {
+        "Every number (CSV)": (lambda: csv_text(history()), "csv", "text/csv"),
+        "Specification (JSON)": (lambda: spec.to_json(indent=2) + "\n", "json", "application/json"),
+        "Python that repeats it": (lambda: snippet(spec), "py", "text/x-python"),
+        "Command that repeats it": (lambda: command(spec) + "\n", "sh", "text/plain"),
+        "The whole experiment (one HTML file)": (lambda: report(history(), dialect), "html", "text/html"),
+    }
+    for label, (make, suffix, mime) in files.items():
+        st.download_button(label, make, f"{name}.{suffix}", mime, on_click="ignore", key=f"file_{suffix}")
+    st.caption("Each chart's own buttons save it as PNG or SVG.")

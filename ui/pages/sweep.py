@@ -1,0 +1,89 @@
+"""The second sense of "as k varies": train with each k, and compare the models, as the paper's Table 1 does."""
+
+from dataclasses import replace
+
+import streamlit as st
+
+from iwae_lab.engines import UnknownRunError
+from iwae_lab.figures import against_training_k, sweep_summary
+from iwae_lab.history.sweep import MAX_MEMBERS, members
+from iwae_lab.shipped.models import shipped
+from iwae_lab.words import sentences as words
+from ui.controls import settings, told
+from ui.live.chart import live_chart
+from ui.live.components import live_figure, live_html
+from ui.live.scene import Look
+from ui.session import engine
+from ui.settings import ALL, Setting, chosen, remember, restore
+from ui.visitor import visitor
+
+CHOICES = (1, 2, 5, 10, 20, 50, 100)
+
+
+def _parse(text: str) -> str:
+    ks = text.split(",")
+    if not all(k.isascii() and k.isdigit() and int(k) in CHOICES for k in ks):
+        raise ValueError(f"a comma list from {', '.join(map(str, CHOICES))}")
+    return text
+
+
+TABLE = ALL | {"ks": Setting("1,5,50", _parse)}
+
+
+def show() -> None:
+    """Draw the page."""
+    refused = restore(TABLE)
+    st.title(words.SWEEP_TITLE, anchor=False)
+    st.markdown(words.say(words.SWEEP_IDEA, st.session_state["words"]))
+    for text in refused:
+        st.warning(f"{text}. The default is used instead.")
+    trainable = settings(without_k=True)
+    state = st.session_state
+    state["training_ks"] = [int(k) for k in state["ks"].split(",")]
+    st.segmented_control(words.SWEEP_KS, CHOICES, selection_mode="multi", key="training_ks", on_change=_collect)
+    ids = _known(st.query_params.get("sweep") or state.get("sweep", ""))
+    active = any(engine().state(run_id).active for run_id in ids)
+    with st.container(horizontal=True):
+        icon = ":material/play_arrow:"
+        disabled = active or not trainable
+        st.button("Train the sweep", type="primary", icon=icon, disabled=disabled, on_click=_train)
+        st.button("Stop all", icon=":material/stop:", disabled=not active, on_click=_stop, args=(ids,))
+    if ids:
+        look = Look("sweep", ",".join(ids), words=str(state["words"]))
+        live_figure(look, key="sweep", height=420)
+        members = replace(look, part="members")
+        live_html(members, key="members", state="running" if active else "ended")
+    elif recorded := shipped():
+        st.markdown(words.SWEEP_RECORDED.format(steps=f"{recorded[0].step:,}"))
+        live_chart(against_training_k(recorded), key="recorded_sweep", description=sweep_summary(recorded))
+    remember(TABLE)
+
+
+def _collect() -> None:
+    if st.session_state["training_ks"]:  # the last one cannot be taken away
+        st.session_state["ks"] = ",".join(map(str, sorted(st.session_state["training_ks"])))
+
+
+def _known(text: str) -> list[str]:
+    """The runs of the address that exist here."""
+    found = []
+    for run_id in text.split(",")[:MAX_MEMBERS] if text else []:
+        try:
+            engine().spec(run_id)
+            found.append(run_id)
+        except UnknownRunError as error:
+            st.warning(f"{error}.")
+    return found
+
+
+def _train() -> None:
+    with told("Not started"):
+        ks = [int(k) for k in st.session_state["ks"].split(",")]
+        ids = [engine().submit(spec, owner=visitor()) for spec in members(chosen(), ks)]
+        st.query_params["sweep"] = st.session_state["sweep"] = ",".join(ids)
+
+
+def _stop(ids: list[str]) -> None:
+    with told("Not stopped"):
+        for run_id in ids:
+            engine().send(run_id, "stop", owner=visitor())
