@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from browser import open_browser, serve
 from hypothesis import settings
-from pages import APP, workers
 from playwright.sync_api import Browser, Page, expect
+from support.browser import open_browser, serve
+from support.pages import APP, workers
 
 from iwae_core.training.process import prepare_process
 

@@ -24,15 +24,13 @@ def performed(history: History) -> ExperimentSpec:
 
 def snippet(spec: ExperimentSpec) -> str:
     """Python that repeats the experiment and prints its final bounds, with the settings that are not defaults."""
-    names = ["ExperimentSpec", "RunSpec", *(["Swap"] if spec.swaps else [])]
+    swap = ["Swap"] if spec.swaps else []
+    names = ["ExperimentSpec", "RunSpec", "Snapshot", *swap, "estimate", "prepare_process", "train"]
     return SNIPPET.format(names=", ".join(names), arguments="".join(_arguments(spec)))
 
 
 SNIPPET = """\
-from iwae_core.events import Snapshot
-from iwae_core.history import estimate
-from iwae_core.spec import {names}
-from iwae_core.train import prepare_process, train
+from iwae_core import {names}
 
 spec = ExperimentSpec(
 {arguments})

@@ -105,7 +105,7 @@ def _quiz(index: int, dialect: str) -> None:
         guess = st.radio(text, asked.options, index=None, key=f"words_guess_{dialect}_{index}")
         if guess is not None:
             verdict = "Right" if guess == asked.options[asked.right] else f"It is **{asked.options[asked.right]}**"
-            st.success(f"{verdict}. In the code: `iwae_core.{asked.term.where}`", icon=":material/lightbulb:")
+            st.success(f"{verdict}. In the code: `{asked.term.where}`", icon=":material/lightbulb:")
         st.button("Next term", icon=":material/arrow_forward:", on_click=_next)
 
 

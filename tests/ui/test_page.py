@@ -7,8 +7,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from browser import record_requests, serve
-from pages import (
+from playwright.sync_api import Browser, Page, expect
+from support.browser import record_requests, serve
+from support.pages import (
     APP,
     BOUNDS,
     CURVES,
@@ -23,7 +24,6 @@ from pages import (
     wait_for_step,
     y_values,
 )
-from playwright.sync_api import Browser, Page, expect
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Page]

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from running import LIMITS, LONG, MIDDLE, SHORT, MakeEngine, dismiss, events, finish, reach, trained, wait_until
-from running import local as local
-from running import make_engine as make_engine
-from running import used_workers as used_workers
+from support.running import LIMITS, LONG, MIDDLE, SHORT, MakeEngine, dismiss, events, finish, reach, trained, wait_until
+from support.running import local as local
+from support.running import make_engine as make_engine
+from support.running import used_workers as used_workers
 
 from iwae_core.training.events import Failed, Finished, Swapped
 from iwae_core.training.fields import SpecError, limits
@@ -424,7 +424,7 @@ def test_settings_from_the_environment() -> None:
 
 
 def test_every_variable_that_is_read_is_documented_with_its_default() -> None:
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     files = [root / "app.py", *root.glob("iwae_core/**/*.py"), *root.glob("ui/**/*.py")]
     source = "".join(path.read_text() for path in files)
     names = set(re.findall(r"IWAE_[A-Z_]+", source)) | {variable(name) for name in limits(EngineLimits)}

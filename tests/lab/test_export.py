@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import record_requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import Browser, Page, expect
+from support.browser import record_requests
 
 from iwae_core.estimators import ESTIMATORS
 from iwae_core.models import MODELS
@@ -48,7 +48,7 @@ from iwae_lab.words import sentences as words
 from iwae_lab.words.markup import inline, markdown_table
 from iwae_lab.words.markup import math as mathml
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 QUICK = ExperimentSpec((RunSpec("vae", 2), RunSpec("iwae", 2)), batch_size=3, steps=4, eval_images=3, eval_k=5)
 SWAPPING = replace(
     QUICK,

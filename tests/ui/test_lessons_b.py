@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import serve
 from playwright.sync_api import Browser, Page, expect
+from support.browser import serve
 
 from ui import settings
 from ui.lessons import digit, discrete, own_model, price, words
 
-APP = Path(__file__).parent / "apps" / "lessons_b_app.py"
+APP = Path(__file__).parents[1] / "support" / "apps" / "lessons_b_app.py"
 LESSONS = (price, discrete, digit, own_model, words)
 BROWSER = pytest.mark.browser
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from known_weights import SIX, column, gamma_weights, normal_weights
+from support.known_weights import SIX, column, gamma_weights, normal_weights
 from torch import Tensor
 
 from iwae_core.bounds.corrected import delta_method_bound

@@ -23,7 +23,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_train_and_evaluate_as_a_user_would(tmp_path: Path) -> None:
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "iwae_lab", *arguments]
-        return subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+        return subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
 
     trained = call("train", "--estimator", "iwae", "--k", "2", "--out", str(tmp_path / "run"), "--json", *QUICK)
     assert trained.returncode == 0

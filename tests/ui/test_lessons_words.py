@@ -10,10 +10,10 @@ from ui.lessons.words import LESSON, OPTIONS, matching, other_name, question, ta
 
 
 def resolve(where: str) -> Any:
-    """What a dotted name below `iwae_core` means; a field of a class without a default is its annotation."""
-    found: Any = import_module("iwae_core")
-    path = "iwae_core"
-    for name in where.split("."):
+    """What a dotted name means; a field of a class without a default is its annotation."""
+    path, *names = where.split(".")
+    found: Any = import_module(path)
+    for name in names:
         path = f"{path}.{name}"
         if hasattr(found, name):
             found = getattr(found, name)
@@ -30,7 +30,7 @@ def test_the_code_has_it_where_it_is_said_to_be(term: Term) -> None:
 
 
 def test_what_is_not_there_is_not_found() -> None:
-    for wrong in ("draws.Draws.x", "nowhere", "bounds.nothing"):
+    for wrong in ("iwae_core.draws.Draws.x", "iwae_core.nowhere", "iwae_lab.nothing"):
         with pytest.raises(ModuleNotFoundError):
             resolve(wrong)
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from known_weights import STATES, Q, counted_mean
+from support.known_weights import STATES, Q, counted_mean
 
 from iwae_core.bounds.corrected import delta_method_bound, jackknife_bound
 from iwae_core.bounds.diagnostics import effective_sample_size

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from browser import record_requests, serve
 from playwright.sync_api import Browser, Page, expect
+from support.browser import record_requests, serve
 
-APP = Path(__file__).parent / "apps" / "lessons_app.py"
+APP = Path(__file__).parents[1] / "support" / "apps" / "lessons_app.py"
 WRONG = {"same": "Both climb", "truth": "The narrow one's", "q": "It stays there", "network": "The VAE's"}
 PLOT = "document.querySelectorAll('.live-chart-plot')"
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pages import BOUNDS, RUN_LINK, STATUS, button, press, step, stop, train, wait_for_step, workers, y_values
 from playwright.sync_api import Browser, Page, expect
+from support.pages import BOUNDS, RUN_LINK, STATUS, button, press, step, stop, train, wait_for_step, workers, y_values
 
 from iwae_core.training.spec import ExperimentSpec
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from enumeration import CASES, Gradient, assert_close, gradient, plus
+from support.enumeration import CASES, Gradient, assert_close, gradient, plus
 from torch import Tensor
 
 from iwae_core.bounds.weights import normalized_weights

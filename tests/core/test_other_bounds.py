@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from known_weights import (
+from support.known_weights import (
     LOG_EVIDENCE,
     SIX,
     STATES,

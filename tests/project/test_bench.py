@@ -20,7 +20,7 @@ from benchmarks.contestants.plain_torch import PlainTorch
 from benchmarks.process import BenchError
 from iwae_lab.__main__ import main
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SIZE = 20, 5
 WRONG = """
 from benchmarks.contestants.plain_torch import PlainTorch, torch

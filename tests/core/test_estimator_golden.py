@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from enumeration import Tuples, case, each_gradient, expected_gradient, gradient, tuples, variance
+from support.enumeration import Tuples, case, each_gradient, expected_gradient, gradient, tuples, variance
 from torch import Tensor
 
 from iwae_core.bounds.weights import normalized_weights

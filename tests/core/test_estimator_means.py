@@ -5,7 +5,17 @@ from functools import cache
 
 import pytest
 import torch
-from enumeration import CASES, Gradient, assert_close, case, exact_mean, expected_gradient, gradient, plus, tuples
+from support.enumeration import (
+    CASES,
+    Gradient,
+    assert_close,
+    case,
+    exact_mean,
+    expected_gradient,
+    gradient,
+    plus,
+    tuples,
+)
 from torch import Tensor
 
 from iwae_core.bounds.lower import ciwae_bound, elbo, iwae_bound, renyi_bound

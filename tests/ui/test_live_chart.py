@@ -7,14 +7,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from browser import record_requests, serve
 from playwright.sync_api import Browser, Page, expect
 from plotly.offline import get_plotlyjs_version
 from streamlit.testing.v1 import AppTest
+from support.browser import record_requests, serve
 
 from iwae_lab.figures import plotly_js
 
-APP = Path(__file__).parent / "apps" / "live_chart_app.py"
+APP = Path(__file__).parents[1] / "support" / "apps" / "live_chart_app.py"
 PLOT = "document.querySelector('.live-chart-plot')"
 PLOTLY_JS = "**/assets/plotly-*.min.js"
 

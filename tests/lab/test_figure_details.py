@@ -22,7 +22,7 @@ RUNS = (RunSpec("vae", 5), RunSpec("iwae", 5), RunSpec("iwae", 50))
 SPEC = ExperimentSpec(runs=RUNS, eval_images=40, eval_k=100, steps=100, batch_size=10)
 KS = np.array(SPEC.eval_ks)
 SIDE, DIGITS, SHOWN = 5, 4, 50
-RECORDED = Path(__file__).parents[1] / "iwae_lab/assets/recorded/vae_iwae_k50.jsonl.xz"
+RECORDED = Path(__file__).parents[2] / "iwae_lab/assets/recorded/vae_iwae_k50.jsonl.xz"
 
 
 def snapshot(step: int = 0, seed: int = 0) -> Snapshot:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from playwright.sync_api import Locator, Page, expect
 
-APP = Path(__file__).parents[1] / "app.py"
+APP = Path(__file__).parents[2] / "app.py"
 RUN_LINK = re.compile(r"[?&]run=([0-9a-f]{32})")
 # Charts in the order of the page: against k, training curves, and one of "what the models learned" if it is a chart.
 BOUNDS, CURVES, PANEL = (f"document.querySelectorAll('.live-chart-plot')[{index}]" for index in range(3))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from known_weights import SIX, SIXTEEN, brute_force, column, gamma_weights, normal_weights
+from support.known_weights import SIX, SIXTEEN, brute_force, column, gamma_weights, normal_weights
 
 from iwae_core.bounds.curves import bound_curve, leave_one_out, nested_curve, nested_grid
 from iwae_core.bounds.lower import elbo, iwae_bound

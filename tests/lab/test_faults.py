@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from running import (
+from support.running import (
     LIMITS,
     LONG,
     MIDDLE,
@@ -29,9 +29,9 @@ from running import (
     trained,
     wait_until,
 )
-from running import local as local
-from running import make_engine as make_engine
-from running import used_workers as used_workers
+from support.running import local as local
+from support.running import make_engine as make_engine
+from support.running import used_workers as used_workers
 
 from iwae_core.training.events import Failed, Finished, Progress
 from iwae_core.training.memory import memory_mb
@@ -45,7 +45,7 @@ from iwae_lab.records import checkpoint
 from iwae_lab.records.folder import CHECKPOINT, LOG, SPEC, rewind
 from iwae_lab.records.log import EventLog, LogError, LogReader
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 linux = pytest.mark.skipif(not Path("/proc").exists(), reason="looks processes up in /proc")
 
 
@@ -114,9 +114,9 @@ SERVER = """
 import signal, sys, time
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started with it ignored
-from iwae_core.engines import EngineLimits
-from iwae_core.engines.local import LocalEngine
-from iwae_core.spec import ExperimentSpec, RunSpec
+from iwae_lab.engines import EngineLimits
+from iwae_lab.engines.local import LocalEngine
+from iwae_core.training.spec import ExperimentSpec, RunSpec
 engine = LocalEngine(Path(sys.argv[1]), EngineLimits(slots=1, tick=0.05))
 LONG = ExperimentSpec(runs=(RunSpec("iwae", 1),), batch_size=1, steps=1_000_000, eval_images=2, eval_k=1)
 run_id, queued = engine.submit(LONG, "me"), engine.submit(LONG, "me")
@@ -359,8 +359,9 @@ def test_a_run_beyond_its_memory_fails_alone(tmp_path: Path, monkeypatch: pytest
 MEMORY = """
 import sys
 from collections import deque
-from iwae_core.spec import ExperimentSpec
-from iwae_core.train import prepare_process, train
+from iwae_core.training.spec import ExperimentSpec
+from iwae_core.training.loop import train
+from iwae_core.training.process import prepare_process
 prepare_process()
 deque(train(ExperimentSpec.from_json(sys.argv[1])), maxlen=0)
 # Not ru_maxrss: a process inherits that from the one that started it.

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from browser import serve
 from hypothesis import given
 from hypothesis import strategies as st
 from playwright.sync_api import Browser, Page, expect
+from support.browser import serve
 
 from iwae_core.data import DATASETS
 from iwae_core.evaluation.held_out import log_weights
@@ -20,7 +20,7 @@ from iwae_lab.lessons.digit import ODD, PAPER, PEN, STARTS, decoded, encoded, im
 from iwae_lab.shipped.models import digits, load, names
 
 MODELS = names("one_layer")
-APP = Path(__file__).parent / "apps" / "lessons_b_app.py"
+APP = Path(__file__).parents[1] / "support" / "apps" / "lessons_b_app.py"
 LINE = [(0.2, 0.5), (0.8, 0.5)]
 
 

@@ -21,7 +21,7 @@ from iwae_lab.cli.options import parser
 from iwae_lab.history.history import History
 from iwae_lab.records.log import read_log
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.S) for line in block.splitlines()]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # Each package from the ground up. A folder, or a file beside the folders, imports from floors below its own only.
 FLOORS: dict[str, list[set[str]]] = {
     "iwae_core": [
