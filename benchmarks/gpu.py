@@ -34,8 +34,8 @@ class Training:
     """A model on a device, and one step of its training on L_k; every step writes into the same memory."""
 
     def __init__(self, device: torch.device, batch: int, k: int) -> None:
-        data = DATASETS["mnist"].item()
-        self.model: Model = MODELS["one_layer"].item(data.train_mean, generator(0, "init")).to(device)
+        data = DATASETS["mnist"]()
+        self.model: Model = MODELS["one_layer"](data.train_mean, generator(0, "init")).to(device)
         self.x = data.minibatch(0, 0, batch).to(device)
         self.noise = tuple(layer.to(device) for layer in self.model.noise(k, batch, generator(0, "noise")))
         graph = device.type == "cuda"
@@ -48,7 +48,7 @@ class Training:
             layer.normal_()
         self.optimiser.zero_grad()
         draws = self.model.draw(self.x, self.noise)
-        accumulate_gradient(ESTIMATORS["iwae"].item(draws), self.model.theta, self.model.phi, 1 / len(self.x))
+        accumulate_gradient(ESTIMATORS["iwae"](draws), self.model.theta, self.model.phi, 1 / len(self.x))
         self.optimiser.step()
         self.bound.copy_(iwae_bound(draws.log_weights.detach()).mean())
 

@@ -61,7 +61,7 @@ def measure(
 
 def write_start(path: Path, steps: int) -> None:
     """What all contestants share: weights after some training steps, and images, binarised once."""
-    data = DATASETS["mnist"].item()
+    data = DATASETS["mnist"]()
     spec = RunSpec("iwae", 5)
     run = Run(spec, ExperimentSpec((spec,)), data.train_mean)
     for step in range(steps):

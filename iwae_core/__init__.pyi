@@ -1,7 +1,8 @@
 from iwae_core.black_box import draw
+from iwae_core.bounds import BOUNDS
 from iwae_core.bounds.curves import bound_curve
 from iwae_core.bounds.diagnostics import effective_sample_size
-from iwae_core.bounds.lower import BOUNDS, elbo, iwae_bound
+from iwae_core.bounds.lower import elbo, iwae_bound
 from iwae_core.bounds.weights import normalized_weights
 from iwae_core.data import DATASETS
 from iwae_core.draws import Draws

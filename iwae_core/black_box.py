@@ -3,7 +3,7 @@
 q = Normal(mean, log_scale.exp())                             # batch_shape [batch], or [] for a single datum
 draws = draw(log_joint, q, x, k=50, randomness=torch.Generator().manual_seed(0), path="stopped_q")
 bound = iwae_bound(draws.log_weights)
-accumulate_gradient(ESTIMATORS["dreg"].item(draws), theta=[...], phi=[mean, log_scale])
+accumulate_gradient(ESTIMATORS["dreg"](draws), theta=[...], phi=[mean, log_scale])
 """
 
 import copy

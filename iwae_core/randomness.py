@@ -6,11 +6,36 @@ a resumed run needs no saved generator.
 """
 
 import hashlib
+from typing import Literal, TypeAlias
 
 import torch
 
+# Every purpose there is: a new name is a new stream, so a mistyped one must not pass.
+Purpose: TypeAlias = Literal[
+    "init",
+    "order",
+    "binarisation",
+    "test binarisation",
+    "noise",
+    "path",
+    "evaluation",
+    "active units",
+    "samples",
+    "reconstructions",
+    "annealing",
+    "simulated data",
+    "moments",
+    "moments, baseline",
+    "moments, path",
+    "shipped digits",
+    "drawing",
+    "lesson q",
+    "lesson network",
+    "benchmark",
+]
 
-def generator(seed: int, purpose: str, index: int = 0) -> torch.Generator:
-    """A fresh CPU generator for one purpose ("init", "order", "binarisation", "noise", ...) and index (step, image)."""
+
+def generator(seed: int, purpose: Purpose, index: int = 0) -> torch.Generator:
+    """A fresh CPU generator for one purpose and index (step, image)."""
     digest = hashlib.blake2b(f"{seed}/{purpose}/{index}".encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "little"))

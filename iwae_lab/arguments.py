@@ -117,11 +117,11 @@ def _runs(options: argparse.Namespace) -> tuple[RunSpec, ...]:
     given = {name: getattr(options, name) for name in SETTINGS if getattr(options, name) is not None}
     runs = []
     for name, k, model in zip(names, ks, models, strict=True):
-        taken = ESTIMATORS[name].item.settings if name in ESTIMATORS else {}
+        taken = ESTIMATORS[name].settings if name in ESTIMATORS else {}
         runs.append(RunSpec(name, k, model, **{key: value for key, value in given.items() if key in taken}))
     for key in given:
         if all(getattr(run, key) is None for run in runs):
-            takers = ", ".join(name for name, entry in ESTIMATORS.items() if key in entry.item.settings)
+            takers = ", ".join(name for name, entry in ESTIMATORS.items() if key in entry.settings)
             raise UsageError(f"argument --{key}: none of these estimators takes it; {takers} would")
     return tuple(runs)
 

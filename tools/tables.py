@@ -46,7 +46,7 @@ def estimator_rows() -> Iterator[str]:
     """One row for each estimator."""
     paths = [build().model.paths for build in CASES.values()]
     for name, entry in ESTIMATORS.items():
-        e = entry.item
+        e = entry
         checked = f"{sum(e.path in offered for offered in paths)} models" if e.unbiased else "its limit in k only"
         bias = "yes" if len(e.unbiased) == 2 else f"no: {e.bias}".replace("phi", "φ")
         cells = (f"`{name}`", e.theta, e.phi, bias, e.path, works_with(e), checked, e.source)
@@ -55,7 +55,7 @@ def estimator_rows() -> Iterator[str]:
 
 def works_with(estimator: Estimator) -> str:
     """The models that offer the estimator's path, and the least k if it is not 1."""
-    offering = [name for name in MODELS if estimator.path in MODELS[name].facts["paths"]]
+    offering = [name for name in MODELS if estimator.path in MODELS[name].paths]
     if len(offering) == len(MODELS):
         latents = "any h"
     else:

@@ -83,7 +83,7 @@ def _runs() -> None:
     """A row for each run: its estimator, its own k if it has one, and what else that estimator can be told."""
     state, runs = st.session_state, parse_runs(st.session_state["runs"])
     for index, run in enumerate(runs):
-        takes = [name for name in SETTINGS if name in ESTIMATORS[run["estimator"]].item.settings]
+        takes = [name for name in SETTINGS if name in ESTIMATORS[run["estimator"]].settings]
         for name in ("estimator", *OWN):
             state[f"run_{index}_{name}"] = run.get(name)
         label, names = f"run {index + 1}, {words.TRAINED_BY}", list(ESTIMATORS)
@@ -124,7 +124,7 @@ def _collect() -> None:
     state, runs = st.session_state, []
     for index in range(len(parse_runs(state["runs"]))):
         estimator = state[f"run_{index}_estimator"]
-        takes = {"k", *ESTIMATORS[estimator].item.settings}
+        takes = {"k", *ESTIMATORS[estimator].settings}
         own = {name: state.get(f"run_{index}_{name}") for name in OWN if name in takes}
         runs.append({"estimator": estimator, **own})
     choose(runs=runs_text(runs))

@@ -22,7 +22,7 @@ def engine() -> Engine:
 @cache
 def _engine() -> Engine:
     folder = os.environ.get("IWAE_RUNS_DIR") or Path(tempfile.gettempdir()) / "iwae-runs"
-    return ENGINES["local"].item(Path(folder), from_environment())
+    return ENGINES["local"](Path(folder), from_environment())
 
 
 def close_engine() -> None:

@@ -4,8 +4,9 @@ import math
 
 import torch
 
+from iwae_core.bounds.bound import BOUNDS
 from iwae_core.bounds.curves import bound_curve, leave_one_out
-from iwae_core.bounds.lower import BOUNDS, iwae_bound
+from iwae_core.bounds.lower import iwae_bound
 from iwae_core.bounds.weights import LogWeights, PerDatum, normalized_weights
 
 

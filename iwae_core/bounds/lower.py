@@ -1,37 +1,14 @@
-"""Multi-sample bounds on log p(x), and two estimates of log p(x) made from them by correcting their bias.
-
-Every function takes log-weights, in nats, with the k samples first,
-
-    log_weights[i, b] = log w_i = log p(x_b, h_i) - log q(h_i | x_b),    h_1 ... h_k drawn from q(h | x_b),
-
-and returns one value for each datum. Sums over samples are `dim=0`; averages over data are taken last, by the caller.
-
-Notation            here                     elsewhere
-------------------  -----------------------  ----------------------------------------------------------------------
-h                   latent variables         z in DReG, RWS and most later papers
-p(x, h), theta      generative model         decoder and prior; Burda et al. write theta for both networks
-q(h | x), phi       recognition model        encoder, inference network, variational distribution, guide
-k                   samples per datum        K in most later papers; M is then the number of repetitions
-w, w~               weight, normalised       importance weight, normalised (self-normalised) importance weight
-L_1, L_k            ELBO, IWAE bound         variational lower bound, importance weighted or multi-sample bound
-
-A log-weight of -inf (a sample the model calls impossible) is allowed and counts as weight zero; NaN is not. No function
-returns NaN, and all return -inf if every weight is zero. Where a value is -inf its gradient has no meaning.
-"""
+"""Lower bounds of log p(x), each a function of log-weights."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
 import torch
-from torch import Tensor
 
+from iwae_core.bounds.bound import BOUNDS
 from iwae_core.bounds.weights import LogWeights, PerDatum, normalized_weights
-from iwae_core.registry import Registry
-
-# Every bound by name. `lower`: with the default parameters, its mean is never above log p(x).
-BOUNDS: Registry[Callable[..., Tensor]] = Registry("bound")
 
 
 @BOUNDS.register(

@@ -1,7 +1,9 @@
 """Data sets by name."""
 
-from iwae_core.data import mnist  # noqa: F401  (registers itself)
-from iwae_core.data.dataset import DATASETS, Dataset, binarise
+from iwae_core.data import mnist  # noqa: F401  (shown first)
+from iwae_core.data.dataset import DATASETS, Dataset, DataSource, binarise
 from iwae_core.data.idx import DataError
+from iwae_core.registry import discover
 
-__all__ = ["DATASETS", "DataError", "Dataset", "binarise"]
+discover(__name__, __path__)
+__all__ = ["DATASETS", "DataError", "DataSource", "Dataset", "binarise"]

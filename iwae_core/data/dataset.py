@@ -10,8 +10,6 @@ from torch import Tensor
 from iwae_core.randomness import generator
 from iwae_core.registry import Registry
 
-DATASETS: Registry[Callable[[], "Dataset"]] = Registry("data set")
-
 
 @dataclass(frozen=True)
 class Dataset:
@@ -41,6 +39,22 @@ class Dataset:
     def held_out(self, seed: int, images: int) -> Tensor:
         """The first `images` test images, binarised once per seed `[images, pixels]`."""
         return binarise(self.test[:images], generator(seed, "test binarisation"))
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """A function that reads a data set, under what name people know it, and whose it is."""
+
+    load: Callable[[], Dataset]
+    label: str
+    source: str
+
+    def __call__(self) -> Dataset:
+        """The data set; the same object at every call."""
+        return self.load()
+
+
+DATASETS: Registry[DataSource] = Registry("data set", DataSource)
 
 
 @lru_cache(maxsize=2)

@@ -6,6 +6,7 @@ from iwae_core.estimators.estimator import (
     ESTIMATORS,
     Estimator,
     Surrogate,
+    Target,
     UnsupportedError,
     accumulate_gradient,
     require,
@@ -14,6 +15,10 @@ from iwae_core.estimators import reparameterized  # noqa: F401
 from iwae_core.estimators import path_derivative  # noqa: F401
 from iwae_core.estimators import wake_sleep  # noqa: F401
 from iwae_core.estimators import score_function  # noqa: F401
-# isort: on
 
-__all__ = ["ESTIMATORS", "Estimator", "Surrogate", "UnsupportedError", "accumulate_gradient", "require"]
+# isort: on
+from iwae_core.registry import discover
+
+discover(__name__, __path__)
+
+__all__ = ["ESTIMATORS", "Estimator", "Surrogate", "Target", "UnsupportedError", "accumulate_gradient", "require"]

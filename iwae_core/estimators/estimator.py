@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -41,6 +42,19 @@ def accumulate_gradient(
             (-scale * value.sum()).backward(inputs=list(inputs), retain_graph=not shared)
 
 
+class Target(StrEnum):
+    """What a gradient climbs: a bound on log p(x), or minus a divergence."""
+
+    L_1 = "L_1"
+    L_K = "L_k"
+    L_GROUP = "L_(k/M)"
+    RENYI = "L_α,k"
+    MIXED = "β L_1 + (1 − β) L_k"
+    TVO = "TVO"
+    WAKE = "−KL(p ‖ q)"
+    SLEEP = "−E_p KL(p ‖ q)"
+
+
 @dataclass(frozen=True)
 class Estimator:
     """A surrogate, and what is known about the gradient it gives.
@@ -51,9 +65,10 @@ class Estimator:
     """
 
     surrogate: Callable[..., Surrogate]
+    label: str
     path: Path
-    theta: str
-    phi: str
+    theta: Target
+    phi: Target
     equation: str
     source: str
     unbiased: tuple[Literal["theta", "phi"], ...] = ("theta", "phi")
@@ -95,7 +110,7 @@ class UnsupportedError(ValueError):
     """An estimator that cannot be used here; the message says why and names one that can."""
 
 
-ESTIMATORS: Registry[Estimator] = Registry("estimator")
+ESTIMATORS: Registry[Estimator] = Registry("estimator", Estimator)
 NEEDS: Mapping[Path, str] = {
     "reparameterized": "continuous, reparameterised latent variables",
     "stopped_q": "continuous, reparameterised latent variables",
@@ -106,11 +121,12 @@ NEEDS: Mapping[Path, str] = {
 }
 
 
-def estimator(name: str, *, label: str, **facts: Any) -> Callable[[Callable[..., Surrogate]], Estimator]:
+def estimator(name: str, **facts: Any) -> Callable[[Callable[..., Surrogate]], Estimator]:
     """Register a surrogate function as an `Estimator` with these facts; unless said, phi climbs what theta climbs."""
 
     def decorate(surrogate: Callable[..., Surrogate]) -> Estimator:
-        return ESTIMATORS.register(name, label=label)(Estimator(surrogate, **{"phi": facts["theta"]} | facts))
+        ESTIMATORS.register(name, **{"phi": facts["theta"]} | facts)(surrogate)
+        return ESTIMATORS[name]
 
     return decorate
 
@@ -121,12 +137,12 @@ def require(name: str, k: int, paths: Sequence[Path]) -> Estimator:
     Raises:
         UnsupportedError: it cannot; the message says what it needs and which estimator to use instead.
     """
-    found = ESTIMATORS[name].item
+    found = ESTIMATORS[name]
     problem = _problem(found, k, paths)
     if problem:
         instead = found
         while instead.instead and _problem(instead, k, paths):
-            name_instead, instead = instead.instead, ESTIMATORS[instead.instead].item
+            name_instead, instead = instead.instead, ESTIMATORS[instead.instead]
         label = ESTIMATORS[name_instead].label
         raise UnsupportedError(f"{name} needs {problem}. Use estimator={name_instead!r} ({label})")
     return found

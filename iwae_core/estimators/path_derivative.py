@@ -7,14 +7,14 @@ identity E sum w~_i s_i = E sum (w~_i - w~_i^2) g_i (Tucker et al. 2018) turns o
 from iwae_core.bounds.lower import elbo, iwae_bound
 from iwae_core.bounds.weights import normalized_weights
 from iwae_core.draws import Draws
-from iwae_core.estimators.estimator import Surrogate, both, estimator
+from iwae_core.estimators.estimator import Surrogate, Target, both, estimator
 
 
 @estimator(
     "vae_path",
     label="VAE, path",
     path="stopped_q",
-    theta="L_1",
+    theta=Target.L_1,
     equation=r"\frac1k \sum_{i=1}^k g_i",
     source="Roeder et al. 2017",
     instead="reinforce_loo",
@@ -28,7 +28,7 @@ def vae_path(draws: Draws) -> Surrogate:
     "stl",
     label="STL",
     path="stopped_q",
-    theta="L_k",
+    theta=Target.L_K,
     unbiased=("theta",),
     equation=r"\sum_{i=1}^k \tilde w_i g_i",
     source="Roeder et al. 2017",
@@ -48,7 +48,7 @@ def stl(draws: Draws) -> Surrogate:
     "dreg",
     label="DReG",
     path="stopped_q",
-    theta="L_k",
+    theta=Target.L_K,
     equation=r"\theta: \sum_{i=1}^k \tilde w_i \nabla \log w_i, \quad \phi: \sum_{i=1}^k \tilde w_i^2 g_i",
     source="Tucker et al. 2018",
     instead="vimco",
@@ -63,8 +63,8 @@ def dreg(draws: Draws) -> Surrogate:
     "rws_dreg",
     label="RWS-DReG",
     path="stopped_q",
-    theta="L_k",
-    phi="−KL(p ‖ q)",
+    theta=Target.L_K,
+    phi=Target.WAKE,
     unbiased=("theta",),
     equation=r"\theta: \sum_{i=1}^k \tilde w_i \nabla \log w_i,"
     r"\quad \phi: \sum_{i=1}^k (\tilde w_i - \tilde w_i^2) g_i",

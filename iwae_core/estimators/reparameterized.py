@@ -8,14 +8,14 @@ from torch import Tensor
 from iwae_core.bounds.lower import ciwae_bound, elbo, iwae_bound, miwae_bound, renyi_bound
 from iwae_core.bounds.weights import normalized_weights
 from iwae_core.draws import Draws
-from iwae_core.estimators.estimator import Surrogate, both, estimator
+from iwae_core.estimators.estimator import Surrogate, Target, both, estimator
 
 
 @estimator(
     "vae",
     label="VAE",
     path="reparameterized",
-    theta="L_1",
+    theta=Target.L_1,
     equation=r"\frac1k \sum_{i=1}^k \nabla \log w_i",
     source="Kingma & Welling 2014; Burda et al. 2016, eq. 7",
     weights=lambda log_weights: torch.full_like(log_weights, 1 / len(log_weights)),
@@ -30,7 +30,7 @@ def vae(draws: Draws) -> Surrogate:
     "vae_analytic_kl",
     label="VAE, exact KL",
     path="analytic_kl",
-    theta="L_1",
+    theta=Target.L_1,
     equation=r"\frac1k \sum_{i=1}^k \nabla \log p(x \mid h_i) - \nabla \mathrm{KL}(q \,\|\, p(h))",
     source="Kingma & Welling 2014",
     instead="vae",
@@ -44,7 +44,7 @@ def vae_analytic_kl(draws: Draws) -> Surrogate:
     "iwae",
     label="IWAE",
     path="reparameterized",
-    theta="L_k",
+    theta=Target.L_K,
     equation=r"\sum_{i=1}^k \tilde w_i \nabla \log w_i",
     source="Burda et al. 2016, eq. 13-14",
     weights=normalized_weights,
@@ -59,7 +59,7 @@ def iwae(draws: Draws) -> Surrogate:
     "iwae_one_sample",
     label="IWAE, one sample",
     path="one_sample",
-    theta="L_k",
+    theta=Target.L_K,
     equation=r"\nabla \log w_I, \quad I \sim \mathrm{Cat}(\tilde w)",
     source="Burda et al. 2016, section 3.1",
     instead="vimco",
@@ -73,7 +73,7 @@ def iwae_one_sample(draws: Draws) -> Surrogate:
     "renyi",
     label="Rényi",
     path="reparameterized",
-    theta="L_α,k",
+    theta=Target.RENYI,
     equation=r"\sum_{i=1}^k \frac{w_i^{1-\alpha}}{\sum_j w_j^{1-\alpha}} \nabla \log w_i",
     source="Li & Turner 2016",
     instead="vimco",
@@ -87,7 +87,7 @@ def renyi(draws: Draws, alpha: int | float = 0.5) -> Surrogate:
     "ciwae",
     label="CIWAE",
     path="reparameterized",
-    theta="β L_1 + (1 − β) L_k",
+    theta=Target.MIXED,
     equation=r"\sum_{i=1}^k \left(\frac{\beta}{k} + (1 - \beta) \tilde w_i\right) \nabla \log w_i",
     source="Rainforth et al. 2018",
     instead="vimco",
@@ -101,7 +101,7 @@ def ciwae(draws: Draws, beta: int | float = 0.5) -> Surrogate:
     "miwae",
     label="MIWAE",
     path="reparameterized",
-    theta="L_(k/M)",
+    theta=Target.L_GROUP,
     equation=r"\frac1M \sum_{m=1}^M \sum_{i=1}^{k/M} \tilde w_{m,i} \nabla \log w_{m,i}",
     source="Rainforth et al. 2018",
     instead="vimco",
@@ -115,8 +115,8 @@ def miwae(draws: Draws, repeats: int | None = None) -> Surrogate:
     "piwae",
     label="PIWAE",
     path="reparameterized",
-    theta="L_k",
-    phi="L_(k/M)",
+    theta=Target.L_K,
+    phi=Target.L_GROUP,
     equation=r"\theta: \text{IWAE}(k), \quad \phi: \text{MIWAE}(M, k/M)",
     source="Rainforth et al. 2018",
     instead="vimco",

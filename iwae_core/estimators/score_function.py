@@ -15,14 +15,14 @@ from iwae_core.bounds.curves import leave_one_out
 from iwae_core.bounds.lower import elbo, iwae_bound
 from iwae_core.bounds.weights import LogWeights
 from iwae_core.draws import Draws
-from iwae_core.estimators.estimator import Surrogate, both, estimator
+from iwae_core.estimators.estimator import Surrogate, Target, both, estimator
 
 
 @estimator(
     "reinforce",
     label="REINFORCE",
     path="score",
-    theta="L_1",
+    theta=Target.L_1,
     equation=r"\frac1k \sum_{i=1}^k \log w_i \, s_i",
     source="Williams 1992; Paisley et al. 2012",
 )
@@ -35,7 +35,7 @@ def reinforce(draws: Draws) -> Surrogate:
     "reinforce_running",
     label="REINFORCE, mean",
     path="score",
-    theta="L_1",
+    theta=Target.L_1,
     equation=r"\frac1k \sum_{i=1}^k (\log w_i - b) s_i, \quad b \text{ from earlier steps}",
     source="Williams 1992; Mnih & Gregor 2014",
 )
@@ -48,7 +48,7 @@ def reinforce_running(draws: Draws) -> Surrogate:
     "reinforce_loo",
     label="REINFORCE, LOO",
     path="score",
-    theta="L_1",
+    theta=Target.L_1,
     equation=r"\frac1k \sum_{i=1}^k \Big(\log w_i - \frac1{k-1} \sum_{j \ne i} \log w_j\Big) s_i",
     source="Kool et al. 2019",
     least_k=2,
@@ -64,7 +64,7 @@ def reinforce_loo(draws: Draws) -> Surrogate:
     "reinforce_iwae",
     label="REINFORCE, L_k",
     path="score",
-    theta="L_k",
+    theta=Target.L_K,
     equation=r"\sum_{i=1}^k (\hat L_k - \tilde w_i) s_i",
     source="Mnih & Rezende 2016",
 )
@@ -78,7 +78,7 @@ def reinforce_iwae(draws: Draws) -> Surrogate:
     "vimco",
     label="VIMCO",
     path="score",
-    theta="L_k",
+    theta=Target.L_K,
     equation=r"\sum_{i=1}^k (\hat L_k - \hat L_k^{(-i)} - \tilde w_i) s_i",
     source="Mnih & Rezende 2016",
     least_k=2,
@@ -96,7 +96,7 @@ def vimco(draws: Draws) -> Surrogate:
     "vimco_arithmetic",
     label="VIMCO, arith.",
     path="score",
-    theta="L_k",
+    theta=Target.L_K,
     equation=r"\sum_{i=1}^k \Big(\hat L_k - \log \tfrac1{k-1} \textstyle\sum_{j \ne i} w_j - \tilde w_i\Big) s_i",
     source="Mnih & Rezende 2016",
     least_k=2,
@@ -111,7 +111,7 @@ def vimco_arithmetic(draws: Draws) -> Surrogate:
     "tvo",
     label="TVO",
     path="score",
-    theta="TVO",
+    theta=Target.TVO,
     unbiased=(),
     equation=r"\sum_n \Delta_n \left(E_{\pi_{\beta_n}} \nabla \log w"
     r" + \mathrm{Cov}_{\pi_{\beta_n}}(\nabla \log \tilde\pi_{\beta_n}, \log w)\right)",

@@ -7,7 +7,7 @@ from torch import Tensor
 from iwae_core.bounds.lower import elbo
 from iwae_core.bounds.weights import normalized_weights
 from iwae_core.draws import Draws
-from iwae_core.estimators.estimator import Surrogate, both, estimator
+from iwae_core.estimators.estimator import Surrogate, Target, both, estimator
 
 SLEEP = r"\nabla_\phi \frac1k \sum_{i=1}^k \log q(h'_i \mid x'_i), \quad (x'_i, h'_i) \sim p"
 
@@ -16,8 +16,8 @@ SLEEP = r"\nabla_\phi \frac1k \sum_{i=1}^k \log q(h'_i \mid x'_i), \quad (x'_i, 
     "rws",
     label="RWS, wake",
     path="score",
-    theta="L_k",
-    phi="−KL(p ‖ q)",
+    theta=Target.L_K,
+    phi=Target.WAKE,
     unbiased=("theta",),
     equation=r"\theta: \sum_{i=1}^k \tilde w_i \nabla \log p(x, h_i), \quad \phi: \sum_{i=1}^k \tilde w_i s_i",
     source="Bornschein & Bengio 2015",
@@ -38,8 +38,8 @@ def rws(draws: Draws) -> Surrogate:
     "rws_sleep",
     label="RWS, sleep",
     path="sleep",
-    theta="L_k",
-    phi="−E_p KL(p ‖ q)",
+    theta=Target.L_K,
+    phi=Target.SLEEP,
     equation=rf"\theta: \sum_{{i=1}}^k \tilde w_i \nabla \log p(x, h_i), \quad \phi: {SLEEP}",
     source="Bornschein & Bengio 2015",
     instead="rws",
@@ -54,8 +54,8 @@ def rws_sleep(draws: Draws) -> Surrogate:
     "wake_sleep",
     label="Wake-sleep",
     path="sleep",
-    theta="L_1",
-    phi="−E_p KL(p ‖ q)",
+    theta=Target.L_1,
+    phi=Target.SLEEP,
     equation=rf"\theta: \frac1k \sum_{{i=1}}^k \nabla \log p(x, h_i), \quad \phi: {SLEEP}",
     source="Hinton et al. 1995",
     instead="rws",

@@ -1,6 +1,14 @@
 """Latent-variable models by name."""
 
-from iwae_core.models import burda, linear, sigmoid_belief  # noqa: F401  (they register themselves)
-from iwae_core.models.model import MODELS, Encoded, Generative, Model, Noise, Recognition
+# In the order in which they are shown.
+# isort: off
+from iwae_core.models.model import MODELS, Architecture, Encoded, Generative, Model, Noise, Recognition
+from iwae_core.models import burda  # noqa: F401
+from iwae_core.models import linear  # noqa: F401
+from iwae_core.models import sigmoid_belief  # noqa: F401
 
-__all__ = ["MODELS", "Encoded", "Generative", "Model", "Noise", "Recognition"]
+# isort: on
+from iwae_core.registry import discover
+
+discover(__name__, __path__)
+__all__ = ["MODELS", "Architecture", "Encoded", "Generative", "Model", "Noise", "Recognition"]

@@ -1,7 +1,7 @@
 """A latent-variable model: a generative chain p(x, h), a recognition chain q(h | x), draws along any gradient path."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 
@@ -222,6 +222,21 @@ DISCRETE: tuple[Path, ...] = ("score", "sleep")
 SEVERAL_LAYERS: tuple[Path, ...] = ("reparameterized", "stopped_q", "one_sample", *DISCRETE)
 ONE_GAUSSIAN_LAYER: tuple[Path, ...] = (*SEVERAL_LAYERS, "analytic_kl")
 
-# A builder takes the mean of each pixel in the training data and the generator of the initial weights; `paths` are the
-# gradient paths of what it builds.
-MODELS: Registry[Callable[[Tensor, torch.Generator], Model]] = Registry("model")
+
+@dataclass(frozen=True)
+class Architecture:
+    """A function that builds a model, from the mean of each pixel in the training data and the generator of its
+    initial weights. `paths` are the gradient paths of what it builds.
+    """
+
+    build: Callable[[Tensor, torch.Generator], Model]
+    label: str
+    source: str
+    paths: tuple[Path, ...]
+
+    def __call__(self, pixel_means: Tensor, randomness: torch.Generator) -> Model:
+        """A new model."""
+        return self.build(pixel_means, randomness)
+
+
+MODELS: Registry[Architecture] = Registry("model", Architecture)

@@ -5,6 +5,7 @@ In float64. Their parameters are ordinary ones, so they can also be trained.
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -26,7 +27,19 @@ class Toy(NamedTuple):
     log_evidence: Callable[[Tensor], PerDatum]
 
 
-TOYS: Registry[Callable[..., Toy]] = Registry("toy")
+@dataclass(frozen=True)
+class ToyMaker:
+    """A function that makes a toy, whose parameters have defaults."""
+
+    make: Callable[..., Toy]
+    label: str
+
+    def __call__(self, **parameters: Any) -> Toy:
+        """The toy with these parameters."""
+        return self.make(**parameters)
+
+
+TOYS: Registry[ToyMaker] = Registry("toy", ToyMaker)
 
 
 @TOYS.register("linear_gaussian", label="probabilistic PCA: three pixels, two latent variables")

@@ -37,7 +37,7 @@ class Experiment:
         self.spec = spec
         self.step = 0
         self.swaps: list[Swap] = []
-        self.data = DATASETS[spec.dataset].item()
+        self.data = DATASETS[spec.dataset]()
         device = device or training_device()
         self.runs = [Run(run, spec, self.data.train_mean, device) for run in spec.runs]
         self.held_out = self.data.held_out(spec.seed, spec.eval_images)
@@ -84,7 +84,7 @@ class Experiment:
     def _advance(self) -> Progress | Failed:
         """One step of all runs, or of none: what is not finite is never followed."""
         x = self.data.minibatch(self.spec.seed, self.step, self.spec.batch_size)
-        factor = SCHEDULES[self.spec.schedule].item(self.step, self.spec.steps)
+        factor = SCHEDULES[self.spec.schedule](self.step, self.spec.steps)
         for run in self.runs:
             run.set_learning_rate(self.spec.learning_rate * factor)
         bounds, broken, cost = zip(*self._threads.map(partial(_tried, x=x, step=self.step), self.runs), strict=True)

@@ -28,7 +28,7 @@ class _Sizes(NamedTuple):
 
 @cache
 def _sizes(model: str) -> _Sizes:
-    built = MODELS[model].item(torch.full((PIXELS,), 0.5), generator(0, "init"))
+    built = MODELS[model](torch.full((PIXELS,), 0.5), generator(0, "init"))
     parameters = list(built.parameters())
     return _Sizes(
         sum(parameter.numel() for parameter in parameters),

@@ -27,9 +27,9 @@ class Run:
     ) -> None:
         self.spec = spec
         self.seed = experiment.seed
-        self.model: Model = MODELS[spec.model].item(pixel_means, generator(experiment.seed, "init")).to(device)
+        self.model: Model = MODELS[spec.model](pixel_means, generator(experiment.seed, "init")).to(device)
         self._biases = [parameter for parameter in self.model.parameters() if parameter.dim() == 1]
-        self.estimator = ESTIMATORS[spec.estimator].item
+        self.estimator = ESTIMATORS[spec.estimator]
         self.theta, self.phi = self.model.theta, self.model.phi
         self.baseline = 0.0  # a running mean of log w, for estimators that subtract it
         self.optimiser = torch.optim.Adam(
@@ -39,7 +39,7 @@ class Run:
     def swap(self, estimator: str, k: int) -> None:
         """Go on with another estimator and k. The parameters are the same, so Adam keeps its moments."""
         self.spec = self.spec.swapped(estimator, k)
-        self.estimator = ESTIMATORS[estimator].item
+        self.estimator = ESTIMATORS[estimator]
 
     def set_learning_rate(self, value: float) -> None:
         """The learning rate from the next step on."""

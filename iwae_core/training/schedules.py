@@ -5,11 +5,25 @@ long one.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from iwae_core.registry import Registry
 
-Schedule = Callable[[int, int], float]
-SCHEDULES: Registry[Schedule] = Registry("schedule")
+
+@dataclass(frozen=True)
+class Schedule:
+    """A function of a step, counted from 0, and the number of steps, which returns a factor of the learning rate."""
+
+    factor: Callable[[int, int], float]
+    label: str
+    source: str = ""
+
+    def __call__(self, step: int, steps: int) -> float:
+        """The factor of the learning rate in a step."""
+        return self.factor(step, steps)
+
+
+SCHEDULES: Registry[Schedule] = Registry("schedule", Schedule)
 
 # Stage i of the paper's schedule lasts 3^i passes over the training data; it has stages 0 to 7.
 LAST_STAGE = 7

@@ -34,7 +34,7 @@ class RunSpec:
     def __post_init__(self) -> None:
         check(self)
         try:
-            taken = require(self.estimator, self.k, MODELS[self.model].facts["paths"]).settings
+            taken = require(self.estimator, self.k, MODELS[self.model].paths).settings
         except UnsupportedError as error:
             raise SpecError(str(error)) from error
         for setting in self.settings.keys() - taken.keys():

@@ -138,7 +138,7 @@ def signal(options: argparse.Namespace) -> int:
         rows = []
         for name in names:
             for k in ks:
-                found = ESTIMATORS[RunSpec(name, k, run_spec.model).estimator].item  # refuses what cannot work
+                found = ESTIMATORS[RunSpec(name, k, run_spec.model).estimator]  # refuses what cannot work
                 report = partial(show_progress, "gradient", total=options.repeats, quiet=options.json)
                 moments = gradient_moments(model, found, x, k, options.repeats, spec.seed, report)
                 # Weights of pixels that are never on have no gradient at all.

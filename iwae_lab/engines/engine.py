@@ -210,4 +210,4 @@ class Engine(Supervisor):
         """Save and end everything this engine runs."""
 
 
-ENGINES: Registry[type[Engine]] = Registry("engine")
+ENGINES: Registry[type[Engine]] = Registry("engine", lambda engine, label: engine)

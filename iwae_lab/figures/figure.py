@@ -1,6 +1,7 @@
 """What all figures share: the view, the registry, and the look of lines, bands and axes. No theme colours."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,9 +24,24 @@ NOT_KEPT = "The log of this experiment does not hold it."
 Trace: TypeAlias = dict[str, Any]
 
 
-# A figure takes a history and a view. `caption` says in one sentence what it shows, `summary` is a function of the same
-# two that says what there is to see, for readers who do not.
-FIGURES: Registry[Callable[[History, View], go.Figure]] = Registry("figure")
+@dataclass(frozen=True)
+class Figure:
+    """A function that draws what there is to see of a history in a view.
+
+    `caption` says in one sentence what it shows, `summary` what there is to see, for readers who do not.
+    """
+
+    draw: Callable[[History, View], go.Figure]
+    label: str
+    caption: str
+    summary: Callable[[History, View], str]
+
+    def __call__(self, history: History, view: View) -> go.Figure:
+        """The figure; it says why if there is nothing to see yet."""
+        return self.draw(history, view)
+
+
+FIGURES: Registry[Figure] = Registry("figure", Figure)
 
 
 def layout(history: History, x: str, y: str, *more: object) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def _at(runs: Iterable[RunSpec], k: int) -> tuple[RunSpec, ...]:
 
 
 def _can(run: RunSpec, k: int) -> bool:
-    return k >= ESTIMATORS[run.estimator].item.least_k and not (run.repeats and k % run.repeats)
+    return k >= ESTIMATORS[run.estimator].least_k and not (run.repeats and k % run.repeats)
 
 
 def points(histories: Iterable[History]) -> list[Point]:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from iwae_core.bounds.weights import normalized_weights
 from iwae_core.draws import Draws
-from iwae_core.estimators import ESTIMATORS
+from iwae_core.estimators import ESTIMATORS, Target
 from iwae_core.exact.cases import binary_states, model_law
 from iwae_core.exact.law import exact_bound
 from iwae_core.models.toys import enumerable
@@ -51,7 +51,7 @@ class Targets(NamedTuple):
 
     def of(self, estimator: str) -> Floats:
         """The gradient that an estimator says it climbs in phi; that of `rws` has a bias of order 1/k."""
-        return {"L_1": self.elbo, "L_k": self.bound}.get(ESTIMATORS[estimator].item.phi, self.divergence)
+        return {Target.L_1: self.elbo, Target.L_K: self.bound}.get(ESTIMATORS[estimator].phi, self.divergence)
 
 
 @cache
@@ -61,7 +61,7 @@ def estimates(name: str, k: int, dropped: bool = False) -> Estimates:
     draws, scores, prob = _outcomes(k)
     log_q = draws.log_q.clone().requires_grad_()
     draws = replace(draws, log_q=log_q, baseline=_mean_log_weight())
-    (factors,) = torch.autograd.grad(ESTIMATORS[name].item(draws).phi.sum(), log_q)
+    (factors,) = torch.autograd.grad(ESTIMATORS[name](draws).phi.sum(), log_q)
     if dropped and name in WITH_WEIGHT:
         factors = factors + normalized_weights(draws.log_weights.detach())
     values = (factors[..., None] * scores).sum(0)

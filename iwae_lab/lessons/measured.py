@@ -61,7 +61,7 @@ def measure(
     network, x = deepcopy(load(model)).requires_grad_(), digits()
     parts: dict[str, dict[str, list[list[float]]]] = {"encoder": {}, "decoder": {}}
     for name in names:
-        estimator, groups = ESTIMATORS[name].item, FORMS[name].encoder_repeats
+        estimator, groups = ESTIMATORS[name], FORMS[name].encoder_repeats
         settings: dict[str, Any] = {"repeats": groups} if groups > 1 else {}
         for k in (k for k in ks if k >= max(estimator.least_k, groups)):
             report(f"{name}, k = {k}")

@@ -120,7 +120,7 @@ def _signal(sums: WeightedSums, name: str, derivative: int, shares: Shares, repe
     """M repeats average M estimates of k / M samples each: the same mean as one of them, a variance M times less."""
     kept = FORMS[name].one_sample
     mean, variance = sums.moments(derivative, shares, kept)
-    used = [k for k in sums.ks if k >= max(repeats, ESTIMATORS[name].item.least_k)]
+    used = [k for k in sums.ks if k >= max(repeats, ESTIMATORS[name].least_k)]
     of, ks = torch.tensor([sums.ks.index(k // repeats) for k in used]), np.array(used, np.float64)
     return Signal(ks, mean[of].numpy(), variance[of].numpy() / repeats, ks + 2 if kept else 3 * ks)
 

@@ -135,7 +135,7 @@ def largest_change(before: Model, after: Model, x: Float[Tensor, "images pixels"
 
 
 def _built(network: str, pixels: int, state: Mapping[str, Tensor]) -> Model:
-    model = MODELS[network].item(torch.full((pixels,), 0.5), torch.Generator())
+    model = MODELS[network](torch.full((pixels,), 0.5), torch.Generator())
     model.load_state_dict(state)
     return model.requires_grad_(False)
 

@@ -104,8 +104,8 @@ def _chart(name: str, history: History, view: View) -> str:
     views = [replace(view, at=at) for at in _moments(history)] if CHARTS[name] else [view]
     frames = [
         {
-            **entry.item(history, moment).to_plotly_json(),
-            "summary": entry.facts["summary"](history, moment),
+            **entry(history, moment).to_plotly_json(),
+            "summary": entry.summary(history, moment),
             "step": f"after step {history.snapshots[moment.at].step:,}" if history.snapshots else "",
         }
         for moment in views
@@ -118,9 +118,9 @@ def _chart(name: str, history: History, view: View) -> str:
     return f"""<h2>{inline(entry.label)}</h2>
 <figure class="chart"><div class="plot"></div>{slider}
 <figcaption>{escape(frames[-1]["summary"])}</figcaption>
-<details><summary>Numbers of this chart</summary>{_numbers(entry.item(history, view))}</details>
+<details><summary>Numbers of this chart</summary>{_numbers(entry(history, view))}</details>
 <script type="application/json">{_json(frames)}</script>
-</figure><p class="note">{inline(entry.facts["caption"])}</p>"""
+</figure><p class="note">{inline(entry.caption)}</p>"""
 
 
 def _moments(history: History) -> list[int]:
@@ -164,7 +164,7 @@ def _digits(history: History, spec: ExperimentSpec) -> Iterator[str]:
         for run, row, colour in zip(spec.runs, digits, COLOURS, strict=False):
             yield _row(f"{run.label}: {what}", row, colour)
     data = DATASETS[spec.dataset]
-    yield f'<p class="note">{escape(data.label)}: {escape(data.facts["source"])}</p>'
+    yield f'<p class="note">{escape(data.label)}: {escape(data.source)}</p>'
 
 
 def _row(caption: str, digits: NDArray[np.uint8], colour: str) -> str:
@@ -178,7 +178,7 @@ def _settings(spec: ExperimentSpec) -> Iterator[str]:
     yield '<h2>Settings</h2><div class="prose">'
     body = []
     for number, run in enumerate(spec.runs):
-        facts = ESTIMATORS[run.estimator].item
+        facts = ESTIMATORS[run.estimator]
         own = "".join(f", {name} = {value}" for name, value in {**facts.settings, **run.settings}.items())
         cells = str(number), f"{run.label} ({run.estimator})", f"{run.k:,}{own}", MODELS[run.model].label, facts.source
         body.append([*map(escape, cells), math(facts.equation)])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from iwae_core.estimators import ESTIMATORS
+from iwae_core.estimators import ESTIMATORS, Target
 from iwae_core.evaluation.estimate import Estimate
 from iwae_core.models import MODELS
 from iwae_core.training.events import Closeup
@@ -146,7 +146,7 @@ def _findings(reading: Reading) -> list[str]:
         f"k = {reading.k:,}. Only a large k comes close to log p(x), so compare models at the right end."
     )
     own = f"**The ELBO of the {last} model** (dashed to dashed): {_lead(reading.elbo_lead, first, last)}."
-    climbs_l_k = ESTIMATORS[reading.spec.runs[-1].estimator].item.theta == "L_k"
+    climbs_l_k = ESTIMATORS[reading.spec.runs[-1].estimator].theta is Target.L_K
     if climbs_l_k and _clear(reading.elbo_lead) and reading.elbo_lead.mean < 0:
         own += " " + WORSE_ELBO
     return [formulas, fit, own]

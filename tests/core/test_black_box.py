@@ -65,7 +65,7 @@ def test_the_exact_posterior_as_q_leaves_no_variance_for_any_k() -> None:
         draws = draw(log_joint, q, toy.x, k, randomness(k), "stopped_q")
         torch.testing.assert_close(draws.log_weights, log_p.expand(k, 1), atol=1e-9, rtol=0)
         for name in ("vae_path", "stl", "dreg", "rws_dreg"):
-            phi = ESTIMATORS[name].item(draws).phi.sum()
+            phi = ESTIMATORS[name](draws).phi.sum()
             for found in torch.autograd.grad(phi, (mean, factor), retain_graph=True):
                 assert float(found.abs().max()) < 1e-12
 
@@ -73,10 +73,10 @@ def test_the_exact_posterior_as_q_leaves_no_variance_for_any_k() -> None:
 COMMON = ("reparameterized", "stopped_q", "score")
 
 
-@pytest.mark.parametrize("name", [name for name, entry in ESTIMATORS.items() if entry.item.path in COMMON])
+@pytest.mark.parametrize("name", [name for name, entry in ESTIMATORS.items() if entry.path in COMMON])
 def test_gradients_equal_those_of_the_model_classes(name: str) -> None:
     # The same model both ways, on the samples that the black box drew.
-    toy, estimator = line(), ESTIMATORS[name].item
+    toy, estimator = line(), ESTIMATORS[name]
     mean, log_scale = (value.detach().clone().requires_grad_() for value in toy.model.phi)
     q = Independent(Normal(mean, log_scale.exp()), 1)
     draws = draw(lambda x, h: toy.model.generative(x, (h,)), q, toy.x, 6, randomness(), estimator.path)

@@ -17,7 +17,8 @@ from support.known_weights import (
     normal_weights,
 )
 
-from iwae_core.bounds.lower import BOUNDS, elbo, iwae_bound
+from iwae_core.bounds import BOUNDS
+from iwae_core.bounds.lower import elbo, iwae_bound
 from iwae_core.bounds.weights import normalized_weights
 
 INFINITY = math.inf
@@ -106,15 +107,14 @@ def test_the_gap_follows_the_delta_method_to_third_order() -> None:
 @pytest.mark.parametrize("name", BOUNDS)
 def test_every_bound_says_what_it_is(name: str) -> None:
     entry = BOUNDS[name]
-    assert {"target", "equation", "source", "lower"} <= entry.facts.keys()
-    assert entry.label
-    assert entry.item.__doc__
+    assert all((entry.label, entry.target, entry.equation, entry.source))
+    assert entry.function.__doc__
 
 
 @pytest.mark.parametrize("name", BOUNDS)
 def test_what_is_called_a_lower_bound_is_one(name: str) -> None:
-    means = [enumerated_mean(BOUNDS[name].item, k) for k in range(2 if name in NEEDS_TWO else 1, 7)]
-    assert not BOUNDS[name].facts["lower"] or max(means) < LOG_EVIDENCE
+    means = [enumerated_mean(BOUNDS[name], k) for k in range(2 if name in NEEDS_TWO else 1, 7)]
+    assert not BOUNDS[name].lower or max(means) < LOG_EVIDENCE
     # Better than one sample, or equal to it.
     assert min(means) > -2.7810546759 - 1e-9
 
@@ -128,7 +128,7 @@ LOG_WEIGHTS = st.lists(st.floats(-50, 50, allow_subnormal=False), min_size=1, ma
 @settings(max_examples=40)
 @given(values=LOG_WEIGHTS, shift=SHIFTS, random=st.randoms())
 def test_identities(name: str, values: list[float], shift: float, random: "st.random.Random") -> None:
-    bound = BOUNDS[name].item
+    bound = BOUNDS[name]
     log_weights = column(values)
     k = len(values)
     if k == 1:
@@ -143,7 +143,7 @@ def test_identities(name: str, values: list[float], shift: float, random: "st.ra
         torch.testing.assert_close(bound(column(random.sample(values, k))), bound(log_weights))
     # All weights equal: nothing to gain.
     torch.testing.assert_close(bound(torch.full_like(log_weights, shift)), torch.full((1,), shift).double())
-    if BOUNDS[name].facts["lower"]:
+    if BOUNDS[name].lower:
         assert elbo(log_weights) <= bound(log_weights) + 1e-9
         assert bound(log_weights) <= iwae_bound(log_weights) + 1e-9
     else:
@@ -153,7 +153,7 @@ def test_identities(name: str, values: list[float], shift: float, random: "st.ra
 @pytest.mark.parametrize("name", BOUNDS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_each_datum_has_its_own_value(name: str, dtype: torch.dtype) -> None:
-    bound = BOUNDS[name].item
+    bound = BOUNDS[name]
     log_weights = normal_weights(12, 5, 3.0).to(dtype)
     result = bound(log_weights)
     assert result.dtype == dtype
@@ -164,7 +164,7 @@ def test_each_datum_has_its_own_value(name: str, dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("name", BOUNDS)
 def test_gradient(name: str) -> None:
-    bound = BOUNDS[name].item
+    bound = BOUNDS[name]
     assert torch.autograd.gradcheck(bound, normal_weights(6, 3, 2.0).requires_grad_())
     # A bound that moves with its log-weights has a gradient that sums to one, also where one weight has it all.
     for dtype in (torch.float32, torch.float64):
@@ -180,7 +180,7 @@ def test_gradient(name: str) -> None:
 
 @pytest.mark.parametrize("name", BOUNDS)
 def test_weights_of_zero(name: str) -> None:
-    bound = BOUNDS[name].item
+    bound = BOUNDS[name]
     log_weights = normal_weights(6, 4, 1.0)
     log_weights[0, 1] = log_weights[1:, 2] = log_weights[:, 3] = -INFINITY
     log_weights.requires_grad_()

@@ -107,7 +107,7 @@ def test_pulls_of_every_estimator(name: str) -> None:
         "β L_1 + (1 − β) L_k": 0.125 + 0.5 * normalised,
         "L_(k/M)": halves,
     }
-    estimator = ESTIMATORS[name].item
+    estimator = ESTIMATORS[name]
     found = pulls(estimator, log_weights)
     if estimator.theta in wanted:
         torch.testing.assert_close(found, wanted[estimator.theta])
@@ -118,7 +118,7 @@ def test_pulls_of_every_estimator(name: str) -> None:
 
 def test_settings_change_the_pulls() -> None:
     log_weights = torch.tensor([-3.0, -1.0], dtype=torch.float64)
-    found = pulls(ESTIMATORS["renyi"].item, log_weights, alpha=-1.0)
+    found = pulls(ESTIMATORS["renyi"], log_weights, alpha=-1.0)
     torch.testing.assert_close(found, torch.softmax(2 * log_weights, 0))
 
 

@@ -16,7 +16,7 @@ TEST_LABELS = "t10k-labels-idx1-ubyte"
 
 @pytest.fixture(scope="module")
 def data() -> Dataset:
-    return DATASETS["mnist"].item()
+    return DATASETS["mnist"]()
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_plain_and_gzip_files_are_read_too(folder: Path, suffix: str, data: Data
         content = lzma.decompress((folder / f"{stem}.xz").read_bytes())
         (folder / f"{stem}{suffix}").write_bytes(gzip.compress(content, 1) if suffix else content)
         (folder / f"{stem}.xz").unlink()
-    assert torch.equal(DATASETS["mnist"].item().test, data.test)
+    assert torch.equal(DATASETS["mnist"]().test, data.test)
 
 
 def rewrite(folder: Path, change: str) -> None:
@@ -116,7 +116,7 @@ def rewrite(folder: Path, change: str) -> None:
 def test_altered_files_are_refused(folder: Path, change: str, message: str) -> None:
     rewrite(folder, change)
     with pytest.raises(DataError, match=message) as caught:
-        DATASETS["mnist"].item()
+        DATASETS["mnist"]()
     assert TEST_LABELS in str(caught.value)
 
 
@@ -124,10 +124,10 @@ def test_truncated_compression_is_refused(folder: Path) -> None:
     path = folder / f"{TEST_LABELS}.xz"
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(DataError, match="truncated or damaged"):
-        DATASETS["mnist"].item()
+        DATASETS["mnist"]()
 
 
 def test_missing_files_are_named(folder: Path) -> None:
     (folder / f"{TEST_LABELS}.xz").unlink()
     with pytest.raises(DataError, match=f"no {TEST_LABELS} .* put the four MNIST files there"):
-        DATASETS["mnist"].item()
+        DATASETS["mnist"]()

@@ -49,7 +49,7 @@ def test_few_samples_do_not_make_dead_units_look_active(linear: tuple[Model, Ten
 
 @pytest.mark.parametrize("name", ["one_layer", "two_layer", "sbn_2"])
 def test_activity_of_the_networks(name: str) -> None:
-    model = MODELS[name].item(torch.full((784,), 0.2), torch.Generator().manual_seed(0))
+    model = MODELS[name](torch.full((784,), 0.2), torch.Generator().manual_seed(0))
     x = (torch.rand(20, 784, generator=torch.Generator().manual_seed(0)) < 0.2).float()
     activity = active_units(model, x, 10, seed=0)
     assert [len(layer) for layer in activity] == [layer.units for layer in model.recognition.layers]

@@ -69,7 +69,7 @@ def plain_draws(model: Model, x: Tensor, noise: Noise, path: Path) -> Draws:
 def gradients(model: Model, draws: Draws, estimator: str, **settings: float) -> list[Tensor]:
     for parameter in model.parameters():
         parameter.grad = None
-    accumulate_gradient(ESTIMATORS[estimator].item(draws, **settings), model.theta, model.phi)
+    accumulate_gradient(ESTIMATORS[estimator](draws, **settings), model.theta, model.phi)
     return [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in model.parameters()]
 
 
@@ -77,7 +77,7 @@ KEPT = [
     (model, name)
     for model in SIZES
     for name, entry in ESTIMATORS.items()
-    if entry.item.path in {"reparameterized", "stopped_q", "score"} & set(MODELS[model].facts["paths"])
+    if entry.path in {"reparameterized", "stopped_q", "score"} & set(MODELS[model].paths)
 ]
 
 
@@ -91,7 +91,7 @@ def test_every_gradient_is_that_of_the_plain_densities(name: str, estimator: str
             parameter.add_(torch.randn(parameter.shape, dtype=torch.float64, generator=randomness(1)), alpha=0.3)
     x = (torch.rand(4, 12, generator=randomness(2)) < 0.4).double()
     noise = model.noise(k, 4, randomness(3))
-    path = ESTIMATORS[estimator].item.path
+    path = ESTIMATORS[estimator].path
     fast, plain = model.draw(x, noise, path), plain_draws(model, x, noise, path)
     torch.testing.assert_close(fast.log_p, plain.log_p, rtol=1e-11, atol=1e-11)
     torch.testing.assert_close(fast.log_q, plain.log_q, rtol=1e-11, atol=1e-11)

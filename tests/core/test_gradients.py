@@ -26,7 +26,7 @@ from iwae_core.models.toys import enumerable, line
 def test_moments_of_one_latent_variable(name: str, mean: tuple[float, ...], variance: tuple[float, ...]) -> None:
     # Over 400 data that are all the same, the variance of the mean is a 400th of the golden one.
     toy, repeats, batch = line(), 300, 400
-    _, phi = gradient_moments(toy.model, ESTIMATORS[name].item, toy.x.expand(batch, -1), 2, repeats, seed=1)
+    _, phi = gradient_moments(toy.model, ESTIMATORS[name], toy.x.expand(batch, -1), 2, repeats, seed=1)
     for found, spread, wanted, golden in zip(phi.mean, phi.variance, mean, variance, strict=True):
         assert float(found) == pytest.approx(wanted, abs=5 * math.sqrt(golden / batch / repeats))
         assert float(spread) == pytest.approx(golden / batch, rel=5 * math.sqrt(2 / repeats))
@@ -36,7 +36,7 @@ def test_moments_of_one_latent_variable(name: str, mean: tuple[float, ...], vari
 
 def test_moments_of_a_discrete_model_and_of_theta() -> None:
     toy = enumerable()
-    theta, phi = gradient_moments(toy.model, ESTIMATORS["vimco"].item, toy.x.expand(100, -1), 2, 300, seed=2)
+    theta, phi = gradient_moments(toy.model, ESTIMATORS["vimco"], toy.x.expand(100, -1), 2, 300, seed=2)
     golden = [-0.010251674545134815, -0.15174719949266274, 0.19289365776668327, 0.17638016536795248]
     for found, spread, wanted in zip(theta.mean, theta.variance, golden, strict=False):
         assert float(found) == pytest.approx(wanted, abs=5 * float(spread / 300) ** 0.5)
@@ -69,7 +69,7 @@ def ratios(name: str) -> tuple[list[float], list[float]]:
 
     The encoder's signal for L_k, too faint to be seen in the noise of the plain estimator, is the mean of DReG.
     """
-    estimator = ESTIMATORS[name].item
+    estimator = ESTIMATORS[name]
     x = torch.tensor([[1.3, -1.2]], dtype=torch.float64).expand(REPETITIONS, -1)
     mu = torch.tensor([0.0, 0.1], dtype=torch.float64).expand(REPETITIONS, -1)
     b = (x + mu) / 2 + torch.tensor([0.2, -0.15], dtype=torch.float64)
@@ -83,7 +83,7 @@ def ratios(name: str) -> tuple[list[float], list[float]]:
         (encoder,) = torch.autograd.grad(surrogate.phi.sum(), q.mean)
         signal = encoder.mean(0)
         if estimator.phi == "L_k" and "phi" in estimator.unbiased:
-            quiet = ESTIMATORS["dreg"].item(model.draw(x, noise, "stopped_q")).phi
+            quiet = ESTIMATORS["dreg"](model.draw(x, noise, "stopped_q")).phi
             signal = torch.autograd.grad(quiet.sum(), q.mean)[0].mean(0)
         found[0].append(float((decoder.mean(0).square() / decoder.var(0)).mean().sqrt()))
         found[1].append(float((signal.square() / encoder.var(0)).mean().sqrt()))
@@ -109,7 +109,7 @@ def test_settings_of_an_estimator_are_passed_on() -> None:
     # PIWAE with one group is IWAE; with as many groups as samples its phi climbs the ELBO, which is less noisy.
     toy = line()
     x = toy.x.expand(100, -1)
-    one, four = (gradient_moments(toy.model, ESTIMATORS["piwae"].item, x, 4, 50, seed=3, repeats=m)[1] for m in (1, 4))
-    plain = gradient_moments(toy.model, ESTIMATORS["iwae"].item, x, 4, 50, seed=3)[1]
+    one, four = (gradient_moments(toy.model, ESTIMATORS["piwae"], x, 4, 50, seed=3, repeats=m)[1] for m in (1, 4))
+    plain = gradient_moments(toy.model, ESTIMATORS["iwae"], x, 4, 50, seed=3)[1]
     torch.testing.assert_close(one.mean, plain.mean)
     assert not torch.allclose(four.mean, plain.mean, rtol=0.05)

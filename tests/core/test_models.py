@@ -42,15 +42,15 @@ def belief() -> Model:
     [("one_layer", 207_984, 217_300), ("two_layer", 253_384, 267_700), ("sbn_1", 157_784, 157_000)],
 )
 def test_networks_have_the_sizes_of_the_papers(name: str, theta: int, phi: int) -> None:
-    model = MODELS[name].item(torch.full((784,), 0.1), randomness())
+    model = MODELS[name](torch.full((784,), 0.1), randomness())
     assert sum(parameter.numel() for parameter in model.theta) == theta
     assert sum(parameter.numel() for parameter in model.phi) == phi
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_draws_on_the_paths_it_declares(name: str) -> None:
-    model = MODELS[name].item(PIXEL_MEANS, randomness())
-    assert model.paths == MODELS[name].facts["paths"]
+    model = MODELS[name](PIXEL_MEANS, randomness())
+    assert model.paths == MODELS[name].paths
     x = observations().float()
     noise = model.noise(3, 4, randomness(2))
     values = []
@@ -219,7 +219,7 @@ def test_bernoulli_log_likelihood_and_its_gradient() -> None:
     ],
 )
 def test_golden_likelihoods(name: str, golden: float) -> None:
-    toy = TOYS[name].item()
+    toy = TOYS[name]()
     assert float(toy.log_evidence(toy.x).detach()) == pytest.approx(golden, abs=6e-9)
 
 
@@ -263,7 +263,7 @@ def test_golden_bounds(toy: Toy, golden: dict[int, float]) -> None:
 def test_bounds_of_every_toy_agree_with_its_likelihood(name: str) -> None:
     # A grid of the noise of the narrow default q of "bimodal" would not reach the other mode.
     arguments = {"rainforth": {"dims": 1}, "bimodal": {"mean": 0.0, "scale": 1.346}}
-    toy = TOYS[name].item(**arguments.get(name, {}))
+    toy = TOYS[name](**arguments.get(name, {}))
     with torch.no_grad():
         law, log_p = model_law(toy.model, toy.x), toy.log_evidence(toy.x)
     torch.testing.assert_close(log_evidence(law), log_p[0], atol=1e-9, rtol=0)

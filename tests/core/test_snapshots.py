@@ -35,7 +35,7 @@ def observations(images: int = 15) -> Tensor:
 @cache
 def models() -> tuple[Model, ...]:
     names = ("one_layer_2d", "linear_2d", "two_layer")
-    return tuple(MODELS[name].item(torch.linspace(0.1, 0.8, PIXELS), randomness()) for name in names)
+    return tuple(MODELS[name](torch.linspace(0.1, 0.8, PIXELS), randomness()) for name in names)
 
 
 @cache

@@ -9,6 +9,7 @@ import pytest
 from iwae_core.registry import Registry, UnknownNameError
 from iwae_core.training.fields import SpecError, limits
 from iwae_core.training.memory import memory_mb, require_memory
+from iwae_core.training.schedules import Schedule
 from iwae_core.training.spec import ExperimentSpec, RunSpec, Swap
 
 
@@ -163,8 +164,9 @@ def test_evaluation_takes_at_most_a_third_of_the_work(k: int) -> None:
 
 
 def test_a_name_can_be_taken_once() -> None:
-    registry: Registry[int] = Registry("thing")
-    registry.register("one", label="One")(1)
+    registry: Registry[Schedule] = Registry("thing", Schedule)
+    registry.register("one", label="One")(lambda step, steps: 1.0)
+    assert registry["one"].label == "One"
     with pytest.raises(ValueError, match="thing 'one' is registered twice"):
         registry.register("one", label="Uno")
     with pytest.raises(UnknownNameError, match="unknown thing 'two'; choose from one"):

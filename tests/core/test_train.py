@@ -87,7 +87,7 @@ def test_vae_and_iwae_are_the_same_at_one_sample() -> None:
     assert (last.samples[0] == last.samples[1]).all()
 
 
-DRAWS_NO_MORE = [name for name, entry in ESTIMATORS.items() if entry.item.path != "sleep"]
+DRAWS_NO_MORE = [name for name, entry in ESTIMATORS.items() if entry.path != "sleep"]
 
 
 @pytest.mark.parametrize("estimator", DRAWS_NO_MORE)
@@ -114,8 +114,8 @@ def test_every_estimator_reports_the_bounds_and_never_its_surrogate(model: str, 
     # all runs have the same weights and noise, so whatever they climb they report the same numbers.
     spec = replace(SMALL, seed=seed)
     x = Experiment(spec).data.minibatch(seed, 0, 8)
-    offered = MODELS[model].facts["paths"]
-    runs = [RunSpec(name, 3, model) for name, entry in ESTIMATORS.items() if entry.item.path in offered]
+    offered = MODELS[model].paths
+    runs = [RunSpec(name, 3, model) for name, entry in ESTIMATORS.items() if entry.path in offered]
     mean = Experiment(spec).data.train_mean
     reported = [Run(run, spec, mean).step(x, 0) for run in runs]
     assert len(reported) >= 9

@@ -55,7 +55,7 @@ def test_a_run_from_start_to_end(engine: Engine) -> None:
 def test_every_engine_tells_the_same_story(tmp_path: Path) -> None:
     curves = []
     for name in ENGINES:
-        engine = ENGINES[name].item(tmp_path / name)
+        engine = ENGINES[name](tmp_path / name)
         run_id = engine.submit(SHORT)
         wait_until(lambda engine=engine, run_id=run_id: not engine.state(run_id).active)
         curves.append(engine.history(run_id).progress[:, [0, 2, 3, 4, 5]].tolist())

@@ -577,7 +577,7 @@ def test_latex_becomes_mathml(latex: str, expected: str) -> None:
 def test_all_mathematics_of_the_program_is_known() -> None:
     prose = [value for value in vars(words).values() if isinstance(value, str)]
     formulas = [formula for text in prose for formula in re.findall(r"\$(.+?)\$", text)]
-    formulas += [words.EQUATIONS, *(entry.item.equation for entry in ESTIMATORS.values())]
+    formulas += [words.EQUATIONS, *(entry.equation for entry in ESTIMATORS.values())]
     assert len(formulas) > len(ESTIMATORS) + 2
     for formula in formulas:
         element = parsed(mathml(formula, display=False))

@@ -74,19 +74,19 @@ def history() -> History:
 
 def draw(name: str, view: View | None = None) -> dict[str, object]:
     """The figure's lines and markers by name, and its traces without a name under "rest"."""
-    figure = FIGURES[name].item(history(), view or View())
+    figure = FIGURES[name](history(), view or View())
     return {trace.name: trace for trace in figure.data if trace.name} | {"figure": figure}
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_survives_histories_that_lack_what_it_shows(name: str) -> None:
     entry = FIGURES[name]
-    nothing = entry.item(History(), View())
+    nothing = entry(History(), View())
     assert not nothing.data
-    assert nothing.layout.annotations[0].text == entry.facts["summary"](History(), View())
+    assert nothing.layout.annotations[0].text == entry.summary(History(), View())
     older = History(read_log(RECORDED))
     for view in (View(), View(k=5000), View(k=3, at=0, x="samples", digit=9), View(at=99, x="seconds")):
-        figure, words = entry.item(older, view), entry.facts["summary"](older, view)
+        figure, words = entry(older, view), entry.summary(older, view)
         assert bool(figure.data) != bool(figure.layout.annotations)
         assert words.endswith(".")
         assert "nan" not in words
@@ -95,13 +95,13 @@ def test_every_figure_survives_histories_that_lack_what_it_shows(name: str) -> N
 @pytest.mark.parametrize("name", FIGURES)
 @pytest.mark.parametrize("view", [View(), View(k=1), View(k=100, at=0, x="samples", digit=3)])
 def test_every_figure_is_small_and_leaves_the_theme_alone(name: str, view: View) -> None:
-    figure = FIGURES[name].item(history(), view).to_plotly_json()
+    figure = FIGURES[name](history(), view).to_plotly_json()
     text = json.dumps(figure, cls=PlotlyJSONEncoder)
     assert figure["data"]
     assert len(text) < 35_000
     assert not {"font", "paper_bgcolor", "plot_bgcolor", "colorway"} & figure["layout"].keys()
-    assert FIGURES[name].facts["summary"](history(), view).endswith(".")
-    assert FIGURES[name].facts["caption"].endswith(".")
+    assert FIGURES[name].summary(history(), view).endswith(".")
+    assert FIGURES[name].caption.endswith(".")
 
 
 # Labels.
@@ -156,14 +156,14 @@ def test_a_k_between_those_evaluated_is_read_at_the_smaller_one() -> None:
     reading = read_at(history(), View(k=99))
     assert reading is not None
     assert reading.k == 50
-    assert FIGURES["bounds"].item(history(), View(k=99)).layout.shapes[0].x0 == 50
+    assert FIGURES["bounds"](history(), View(k=99)).layout.shapes[0].x0 == 50
 
 
 # Against k.
 
 
 def test_spread_is_one_standard_deviation_of_one_estimate() -> None:
-    figure = FIGURES["spread"].item(history(), View())
+    figure = FIGURES["spread"](history(), View())
     bands = [trace for trace in figure.data if trace.fill == "toself"]
     lines = [trace for trace in figure.data if trace.fill is None]
     seen = snapshot(seed=1)
@@ -199,7 +199,7 @@ def test_the_axis_says_what_the_gap_is_from(known: bool, title: str) -> None:
     run = history()
     log_p = np.full((3, 40), -80.0 if known else np.nan, np.float32)
     run.snapshots[-1] = replace(run.snapshots[-1], log_p=log_p)
-    assert FIGURES["gap"].item(run, View()).layout.yaxis.title.text.startswith(title)
+    assert FIGURES["gap"](run, View()).layout.yaxis.title.text.startswith(title)
 
 
 def test_a_gap_that_cannot_be_told_from_zero_is_left_out() -> None:
@@ -207,7 +207,7 @@ def test_a_gap_that_cannot_be_told_from_zero_is_left_out() -> None:
     latest = run.snapshots[-1]
     noise = np.random.default_rng(5).normal(0.01, 1, 40)
     run.snapshots[-1] = replace(latest, log_p=(latest.iwae[:, 3] + noise).astype(np.float32))
-    line = next(trace for trace in FIGURES["gap"].item(run, View()).data if trace.name == "IWAE k=5: L<sub>k</sub>")
+    line = next(trace for trace in FIGURES["gap"](run, View()).data if trace.name == "IWAE k=5: L<sub>k</sub>")
     assert np.isfinite(line.y).tolist() == [True] * 3 + [False] * (len(KS) - 3)
 
 
@@ -229,8 +229,8 @@ def test_one_run_alone_has_no_difference() -> None:
     begun = Started(replace(SPEC, runs=RUNS[:1]).to_json(), np.zeros((DIGITS, 784), np.uint8))
     one = replace(snapshot(), iwae=snapshot().iwae[:1], elbo=snapshot().elbo[:1])
     alone = History([Record(0, 0.0, begun), Record(1, 0.0, one)])
-    figure = FIGURES["difference"].item(alone, View())
-    assert figure.layout.annotations[0].text == FIGURES["difference"].facts["summary"](alone, View())
+    figure = FIGURES["difference"](alone, View())
+    assert figure.layout.annotations[0].text == FIGURES["difference"].summary(alone, View())
 
 
 # Training curves.
@@ -260,7 +260,7 @@ def trained(cost: tuple[float, ...], history: History) -> History:
 
 
 def test_seconds_are_what_each_run_alone_has_cost() -> None:
-    figure = FIGURES["curves"].item(trained((0.5, 1.0, 2.0), History()), View(x="seconds"))
+    figure = FIGURES["curves"](trained((0.5, 1.0, 2.0), History()), View(x="seconds"))
     found = {trace.name: trace.x.tolist() for trace in figure.data}
     # Step n costs n times as much as the first: 1, 1 + 2, 1 + 2 + 3, 1 + 2 + 3 + 4 times.
     for label, first in zip(labels(SPEC), (0.5, 1.0, 2.0), strict=True):
@@ -287,12 +287,12 @@ def test_curves_can_be_drawn_while_another_thread_appends() -> None:
     trained((1.0,) * 3, growing)
     growing.growing = True
     for x in "steps", "samples", "seconds":
-        assert FIGURES["curves"].item(growing, View(x=x)).data
+        assert FIGURES["curves"](growing, View(x=x)).data
 
 
 def test_swaps_and_the_evaluation_in_view_are_marked() -> None:
     def marks(**view: object) -> list[float]:
-        return [shape.x0 for shape in FIGURES["curves"].item(history(), View(**view)).layout.shapes]  # type: ignore[arg-type]
+        return [shape.x0 for shape in FIGURES["curves"](history(), View(**view)).layout.shapes]  # type: ignore[arg-type]
 
     assert marks() == [5]
     assert marks(at=1) == [5]
@@ -305,7 +305,7 @@ def test_swaps_and_the_evaluation_in_view_are_marked() -> None:
 
 def test_weights_are_shares_of_the_samples_in_view() -> None:
     for k, count in ((10, 10), (50, 50), (100, 50), (1, 1)):
-        figure = FIGURES["weights"].item(history(), View(k=k, digit=2))
+        figure = FIGURES["weights"](history(), View(k=k, digit=2))
         log_weights = snapshot(seed=1).log_weights[:, :count, 2].astype(float)
         shares = np.exp(log_weights) / np.exp(log_weights).sum(1, keepdims=True)
         for bars, wanted in zip(figure.data, shares, strict=True):
@@ -315,7 +315,7 @@ def test_weights_are_shares_of_the_samples_in_view() -> None:
 
 
 def test_the_plane_has_a_panel_for_each_run_that_has_one() -> None:
-    figure = FIGURES["plane"].item(history(), View(k=10, digit=1))
+    figure = FIGURES["plane"](history(), View(k=10, digit=1))
     seen = snapshot(seed=1)
     contours = [trace for trace in figure.data if trace.type == "contour"]
     assert [trace.xaxis for trace in contours] == ["x", "x2"]
@@ -335,7 +335,7 @@ def test_the_plane_has_a_panel_for_each_run_that_has_one() -> None:
 
 
 def test_the_closeup_joins_each_sample_before_and_after() -> None:
-    figure = FIGURES["closeup"].item(history(), View())
+    figure = FIGURES["closeup"](history(), View())
     seen = closeup()
     paths = [trace for trace in figure.data if trace.mode == "lines" and not trace.name]
     for run, (path, count) in enumerate(zip(paths, (5, 5, 50), strict=True)):

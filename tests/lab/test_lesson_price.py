@@ -115,7 +115,7 @@ def rainforth(batch: int) -> tuple[Model, torch.Tensor]:
 @pytest.mark.parametrize("name", FORMS)
 def test_the_estimators_have_these_moments(name: str) -> None:
     # MIWAE and PIWAE average 8 bounds of k/8; 16 samples make that 8 bounds of two.
-    k, form, estimator = 16, FORMS[name], ESTIMATORS[name].item
+    k, form, estimator = 16, FORMS[name], ESTIMATORS[name]
     model, x = rainforth(REPETITIONS)
     noise = model.noise(k, REPETITIONS, torch.Generator().manual_seed(1))
     settings = {"repeats": 8} if "repeats" in estimator.settings else {}

@@ -30,12 +30,12 @@ SPEC = {"estimator": "iwae", "k": 5, "model": "one_layer_2d"}
 
 
 def network(seed: int = 0) -> Model:
-    return MODELS["one_layer_2d"].item(torch.full((784,), 0.2), torch.Generator().manual_seed(seed))
+    return MODELS["one_layer_2d"](torch.full((784,), 0.2), torch.Generator().manual_seed(seed))
 
 
 @pytest.fixture(scope="module")
 def x() -> Tensor:
-    return DATASETS["mnist"].item().held_out(0, 30)
+    return DATASETS["mnist"]().held_out(0, 30)
 
 
 @pytest.mark.parametrize("bits", [2, 8, 11, 16])
@@ -121,7 +121,7 @@ def test_the_command_ships_every_run_with_what_it_achieves(tmp_path: Path, capsy
 
 
 def test_the_digits_are_test_images_one_of_each_class(tmp_path: Path) -> None:
-    data = DATASETS["mnist"].item()
+    data = DATASETS["mnist"]()
     x = choose_digits(data)
     assert set(x.unique().tolist()) == {0, 1}
     pretrained.write_digits(x, tmp_path)

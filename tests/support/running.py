@@ -62,7 +62,7 @@ def make_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make
     engines: list[Engine] = []
 
     def make(**settings: float) -> Engine:
-        engines.append(ENGINES[request.param].item(tmp_path, replace(LIMITS, **settings)))  # type: ignore[arg-type]
+        engines.append(ENGINES[request.param](tmp_path, replace(LIMITS, **settings)))  # type: ignore[arg-type]
         return engines[-1]
 
     yield make

@@ -26,7 +26,7 @@ LINE = [(0.2, 0.5), (0.8, 0.5)]
 
 @pytest.fixture(scope="module")
 def mnist() -> np.ndarray:
-    images: np.ndarray = DATASETS["mnist"].item().test[:300].reshape(-1, 28, 28).numpy()
+    images: np.ndarray = DATASETS["mnist"]().test[:300].reshape(-1, 28, 28).numpy()
     return images
 
 

@@ -57,7 +57,7 @@ def plane(found: Estimates, goal: Targets, name: str) -> go.Figure:
         **_points(found.mean[None], "their mean"),
         "marker": {"symbol": "circle-open", "size": 17, "color": colour, "line": {"width": 3}},
     }
-    climbed = re.sub("_(.)", r"<sub>\1</sub>", ESTIMATORS[name].item.phi)
+    climbed = re.sub("_(.)", r"<sub>\1</sub>", ESTIMATORS[name].phi)
     cross = {
         **_points(goal.of(name)[None], f"exact gradient of {climbed}"),
         "marker": {"symbol": "cross-thin", "size": 13, "line": {"color": TRUTH, "width": 3}},
@@ -129,7 +129,7 @@ def sentence(name: str, k: int, dropped: bool) -> str:
     """Mean, target, bias and noise of one estimator at one k."""
     found, goal = estimates(name, k, dropped), targets(k).of(name)
     off = bias(name, k, dropped)
-    climbed = re.sub("(L_.)", r"$\1$", ESTIMATORS[name].item.phi)
+    climbed = re.sub("(L_.)", r"$\1$", ESTIMATORS[name].phi)
     verdict = "no bias" if off < 1e-9 else f"**off by up to {off:.3f}**"
     return (
         f"{ESTIMATORS[name].label} at k = {k}: mean {_pair(found.mean)}, exact gradient of {climbed} "
@@ -193,7 +193,7 @@ LESSON = Lesson(
         "baseline.",
     ),
     equation=r"\nabla_\phi L_k = E \sum_{i=1}^k \bigl(\hat L_k - b_i - \tilde w_i\bigr)\, s_i",
-    code=tuple(ESTIMATORS[name].item.surrogate for name in ("reinforce_iwae", "vimco", "rws")),
+    code=tuple(ESTIMATORS[name].surrogate for name in ("reinforce_iwae", "vimco", "rws")),
     sources=(
         "Williams 1992; Paisley et al. 2012; Mnih & Gregor 2014; Mnih & Rezende 2016 (VIMCO); Bornschein & Bengio 2015 "
         "(RWS); Kool et al. 2019 (LOO). "

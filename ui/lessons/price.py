@@ -161,7 +161,7 @@ LESSON = Lesson(
         r"\begin{gathered} \mathrm{SNR} = \frac{|E\,\Delta|}{\mathrm{sd}(\Delta)} \\"
         r"\mathrm{SNR}_\theta \sim \sqrt{k}, \quad \mathrm{SNR}_\phi \sim 1/\sqrt{k} \end{gathered}"
     ),
-    code=(ESTIMATORS["iwae"].item.surrogate, ESTIMATORS["dreg"].item.surrogate, WeightedSums.moments),
+    code=(ESTIMATORS["iwae"].surrogate, ESTIMATORS["dreg"].surrogate, WeightedSums.moments),
     sources=(
         "Rainforth et al. 2018 (the law and the model); Roeder et al. 2017 (STL); Tucker et al. 2018 (DReG); "
         "Bornschein & Bengio 2015 (RWS); Burda et al. 2016, section 3.1 (one sample)"

@@ -3,7 +3,7 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from iwae_core.estimators import ESTIMATORS
+from iwae_core.estimators import ESTIMATORS, Target
 from iwae_lab.figures import COLOURS
 from iwae_lab.lessons.price import Floats, Price, Signal
 from ui.lessons.chart import TRUTH, layout, line
@@ -45,7 +45,7 @@ def shown(signal: Signal, per: str) -> Floats:
 
 
 def _dash(name: str) -> str:
-    return "dash" if ESTIMATORS[name].item.theta == "L_1" else "solid"
+    return "dash" if ESTIMATORS[name].theta is Target.L_1 else "solid"
 
 
 def _cells(signal: Signal, k: int) -> str:

@@ -25,8 +25,8 @@ def _figure(name: str) -> Part:
     def draw_figure(look: Look) -> dict[str, Any]:
         entry, scene = FIGURES[name], scene_of(look)
         return {
-            "figure": figure_json(entry.item(scene.history, scene.view)),
-            "description": entry.facts["summary"](scene.history, scene.view),
+            "figure": figure_json(entry(scene.history, scene.view)),
+            "description": entry.summary(scene.history, scene.view),
             "points": _points(name, scene),
         }
 
@@ -60,7 +60,7 @@ def reading(scene: Scene) -> dict[str, Any]:
         return {"html": _paragraph(words.NO_EVALUATION)}
     findings = "".join(_paragraph(text) for text in words.findings(reading, scene.dialect))
     precision = f'<p class="quiet">{inline(words.say(words.PRECISION, scene.dialect))}</p>'
-    spoken = FIGURES["bounds"].facts["summary"](scene.history, scene.view)
+    spoken = FIGURES["bounds"].summary(scene.history, scene.view)
     return {"html": markdown_table(words.readout(reading)) + precision + findings, "spoken": spoken}
 
 

@@ -105,7 +105,7 @@ def _against_k(look: partial[Look], ks: tuple[int, ...]) -> None:
         label_visibility="collapsed",
     )
     live_figure(look(state["plot"]), key="bounds", height=440)
-    st.caption(words.say(FIGURES[state["plot"]].facts["caption"], state["words"]))
+    st.caption(words.say(FIGURES[state["plot"]].caption, state["words"]))
     state["view_k"] = min(ks, key=lambda k: abs(k - state["view_k"]))
     st.select_slider(words.VIEW_K, ks, help=words.VIEW_K_HELP, key="view_k")
     scrubber(look("times"), key="time")
@@ -128,4 +128,4 @@ def _panel(look: partial[Look]) -> None:
     if panel == "closeup":
         live_html(look("story"), key="story")
     live_figure(look(panel), key=panel, height=360)
-    st.caption(words.say(FIGURES[panel].facts["caption"], state["words"]))
+    st.caption(words.say(FIGURES[panel].caption, state["words"]))

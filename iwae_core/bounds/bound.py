@@ -1,0 +1,31 @@
+"""What a bound is: a function of log-weights, and what is known about it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from iwae_core.bounds.weights import LogWeights, PerDatum
+from iwae_core.registry import Registry
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A function of log-weights `[k, batch]` that returns a value for each datum, in nats.
+
+    `target` names what its mean is, `equation` says it in LaTeX. If it is `lower`, its mean is never above log p(x)
+    with the default parameters.
+    """
+
+    function: Callable[..., PerDatum]
+    label: str
+    target: str
+    equation: str
+    source: str
+    lower: bool
+
+    def __call__(self, log_weights: LogWeights, **parameters: Any) -> PerDatum:
+        """The value of each datum."""
+        return self.function(log_weights, **parameters)
+
+
+BOUNDS: Registry[Bound] = Registry("bound", Bound)
