@@ -40,7 +40,7 @@ models: .venv/runtime
 	$(BIN)/python -m iwae_lab train --estimator vae,iwae --k 10 --steps 12000 --model one_layer_2d --out runs/models/2d
 	$(BIN)/python -m iwae_lab ship runs/models/2d --name vae_2d,iwae_2d
 	$(BIN)/python -m iwae_lab.lessons.measured
-	$(BIN)/python tools/tables.py
+	$(BIN)/python -m tools.tables
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

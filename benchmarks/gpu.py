@@ -1,4 +1,4 @@
-"""Training and evaluation on a GPU: `python benchmarks/gpu.py [DEVICE]`, by default the CUDA device.
+"""Training and evaluation on a GPU: `python -m benchmarks.gpu [DEVICE]`, by default the CUDA device.
 
 The step is the one of `Run.step` without slices, on noise drawn on the device: written out launch by launch, and
 captured once as a CUDA graph and replayed. Against both, the matrix products of the same shapes in float32.
@@ -9,13 +9,10 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from statistics import median
 
 import torch
 from torch import Tensor
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.comparisons import CELLS
 from benchmarks.contestants.core import linear_maps
@@ -77,7 +74,7 @@ def main(name: str = "cuda") -> None:
     """Print one JSON object: steps a second of each kind, medians over rounds, and the bound after them."""
     device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise SystemExit("no CUDA device here; `python benchmarks/gpu.py cpu` runs all but the graph")
+        raise SystemExit("no CUDA device here; `python -m benchmarks.gpu cpu` runs all but the graph")
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else name
     rows = [measure(device, batch, k) for batch, k in (*CELLS, (100, 500))]
     result = {"device": where, "torch": torch.__version__, "training": rows, "evaluation": evaluation(device)}

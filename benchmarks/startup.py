@@ -1,4 +1,4 @@
-"""How long a visitor waits and what it takes: `python benchmarks/startup.py [REPEATS]`.
+"""How long a visitor waits and what it takes: `python -m benchmarks.startup [REPEATS]`.
 
 Imports, server start to health, to the first chart in a browser, and the memory of server and worker; medians.
 """
@@ -19,7 +19,6 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
 IMPORTS = ("torch", "streamlit", "plotly.graph_objects", "iwae_core.training.loop", "ui.pages.laboratory")
 CHART = ".js-plotly-plot .scatterlayer .trace"  # a line that is drawn, not an empty frame
 
@@ -91,7 +90,7 @@ def healthy(url: str) -> bool:
 def visit(url: str) -> dict[str, float]:
     """A first visitor and a second one, each with an empty cache, from navigation to the first drawn line."""
     try:
-        open_browser = import_module("browser").open_browser
+        open_browser = import_module("tools.browser").open_browser
     except ModuleNotFoundError:
         return {}
     waits = []

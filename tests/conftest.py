@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from playwright.sync_api import Browser, Page, expect
-from support.browser import open_browser, serve
-from support.pages import APP, workers
 
 from iwae_core.training.process import prepare_process
+from tests.support.pages import APP, workers
+from tools.browser import open_browser, serve
 
 # The same examples every time, and no time limit for each: the machine may be busy.
 settings.register_profile("steady", derandomize=True, deadline=None)

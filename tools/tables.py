@@ -1,18 +1,14 @@
-"""Writes the tables of estimators and of shipped models into README; a test checks that they are up to date."""
+"""Writes the tables of estimators and of shipped models into README: `python -m tools.tables`; a test compares them."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from iwae_core.estimators import ESTIMATORS, Estimator
+from iwae_core.models import MODELS
+from iwae_lab.shipped.models import SHIPPED, manifest
+from tests.support.enumeration import CASES
+
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
-from enumeration import CASES  # noqa: E402
-
-from iwae_core.estimators import ESTIMATORS, Estimator  # noqa: E402
-from iwae_core.models import MODELS  # noqa: E402
-from iwae_lab.shipped.models import SHIPPED, manifest  # noqa: E402
-
 HEAD = "| name | θ climbs | φ climbs | unbiased | gradient path | works with | mean verified exactly on | source |\n"
 
 
@@ -28,7 +24,7 @@ def tables() -> dict[str, str]:
 
 def marked(name: str, text: str) -> str:
     """A table between its marks, as README has it."""
-    return f"<!-- {name}: written by tools/tables.py -->\n{text}<!-- end of {name} -->\n"
+    return f"<!-- {name}: written by python -m tools.tables -->\n{text}<!-- end of {name} -->\n"
 
 
 def model_rows() -> Iterator[str]:

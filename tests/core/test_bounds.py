@@ -6,7 +6,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.known_weights import (
+
+from iwae_core.bounds import BOUNDS
+from iwae_core.bounds.lower import elbo, iwae_bound
+from iwae_core.bounds.weights import normalized_weights
+from tests.support.known_weights import (
     LOG_EVIDENCE,
     SIX,
     SIXTEEN,
@@ -16,10 +20,6 @@ from support.known_weights import (
     gamma_weights,
     normal_weights,
 )
-
-from iwae_core.bounds import BOUNDS
-from iwae_core.bounds.lower import elbo, iwae_bound
-from iwae_core.bounds.weights import normalized_weights
 
 INFINITY = math.inf
 NEEDS_TWO = {"jackknife", "delta"}

@@ -6,10 +6,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from support.known_weights import SIX, SIXTEEN, brute_force, column, gamma_weights, normal_weights
 
 from iwae_core.bounds.curves import bound_curve, leave_one_out, nested_curve, nested_grid
 from iwae_core.bounds.lower import elbo, iwae_bound
+from tests.support.known_weights import SIX, SIXTEEN, brute_force, column, gamma_weights, normal_weights
 
 
 def test_golden_values_of_six_weights() -> None:

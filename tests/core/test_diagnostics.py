@@ -7,7 +7,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from support.known_weights import SIX, column, gamma_weights, normal_weights
 from torch import Tensor
 
 from iwae_core.bounds.corrected import delta_method_bound
@@ -22,6 +21,7 @@ from iwae_core.bounds.diagnostics import (
     squared_coefficient_of_variation,
 )
 from iwae_core.bounds.lower import elbo, iwae_bound
+from tests.support.known_weights import SIX, column, gamma_weights, normal_weights
 
 NEEDS_TWO = [squared_coefficient_of_variation, plug_in_variance, plug_in_bias]
 DIAGNOSTICS = [effective_sample_size, perplexity, largest_weight, kl_from_uniform, *NEEDS_TWO, pareto_k_hat]

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from support.enumeration import Tuples, case, each_gradient, expected_gradient, gradient, tuples, variance
 from torch import Tensor
 
 from iwae_core.bounds.weights import normalized_weights
 from iwae_core.estimators import ESTIMATORS
 from iwae_core.models import Model
 from iwae_core.models.toys import line
+from tests.support.enumeration import Tuples, case, each_gradient, expected_gradient, gradient, tuples, variance
 
 # Exact values of the one-pixel, one-unit model, phi = (mu, log tau), from quadrature independent of this program.
 LINE_MEANS = {

@@ -5,7 +5,14 @@ from functools import cache
 
 import pytest
 import torch
-from support.enumeration import (
+from torch import Tensor
+
+from iwae_core.bounds.lower import ciwae_bound, elbo, iwae_bound, renyi_bound
+from iwae_core.bounds.weights import normalized_weights
+from iwae_core.estimators import ESTIMATORS
+from iwae_core.estimators.score_function import tvo_surrogate
+from iwae_core.models.toys import enumerable, line
+from tests.support.enumeration import (
     CASES,
     Gradient,
     assert_close,
@@ -16,13 +23,6 @@ from support.enumeration import (
     plus,
     tuples,
 )
-from torch import Tensor
-
-from iwae_core.bounds.lower import ciwae_bound, elbo, iwae_bound, renyi_bound
-from iwae_core.bounds.weights import normalized_weights
-from iwae_core.estimators import ESTIMATORS
-from iwae_core.estimators.score_function import tvo_surrogate
-from iwae_core.models.toys import enumerable, line
 
 TARGETS: dict[str, Callable[[Tensor], Tensor]] = {
     "L_1": elbo,

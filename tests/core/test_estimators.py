@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from support.enumeration import CASES, Gradient, assert_close, gradient, plus
 from torch import Tensor
 
 from iwae_core.bounds.weights import normalized_weights
@@ -15,6 +14,7 @@ from iwae_core.draws import Draws
 from iwae_core.estimators import ESTIMATORS, UnsupportedError, require
 from iwae_core.models import MODELS, Model
 from iwae_core.models.toys import line
+from tests.support.enumeration import CASES, Gradient, assert_close, gradient, plus
 
 # Draw by draw.
 

@@ -8,18 +8,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from support.known_weights import (
-    LOG_EVIDENCE,
-    SIX,
-    STATES,
-    Q,
-    brute_force,
-    column,
-    counted_mean,
-    enumerated_mean,
-    gamma_weights,
-    normal_weights,
-)
 from torch import Tensor
 
 from iwae_core.bounds.corrected import delta_method_bound, jackknife_bound
@@ -34,6 +22,18 @@ from iwae_core.bounds.lower import (
     thermodynamic_bound,
 )
 from iwae_core.bounds.weights import normalized_weights
+from tests.support.known_weights import (
+    LOG_EVIDENCE,
+    SIX,
+    STATES,
+    Q,
+    brute_force,
+    column,
+    counted_mean,
+    enumerated_mean,
+    gamma_weights,
+    normal_weights,
+)
 
 INFINITY = math.inf
 # Weights in the proportions of q: means over them are means under q to within 1e-5.

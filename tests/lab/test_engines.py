@@ -8,10 +8,6 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from support.running import LIMITS, LONG, MIDDLE, SHORT, MakeEngine, dismiss, events, finish, reach, trained, wait_until
-from support.running import local as local
-from support.running import make_engine as make_engine
-from support.running import used_workers as used_workers
 
 from iwae_core.training.events import Failed, Finished, Swapped
 from iwae_core.training.fields import SpecError, limits
@@ -32,6 +28,22 @@ from iwae_lab.engines.local import LocalEngine, Worker
 from iwae_lab.engines.settings import variable
 from iwae_lab.records import checkpoint
 from iwae_lab.records.folder import CHECKPOINT
+from tests.support.running import (
+    LIMITS,
+    LONG,
+    MIDDLE,
+    SHORT,
+    MakeEngine,
+    dismiss,
+    events,
+    finish,
+    reach,
+    trained,
+    wait_until,
+)
+from tests.support.running import local as local
+from tests.support.running import make_engine as make_engine
+from tests.support.running import used_workers as used_workers
 
 
 @pytest.fixture

@@ -24,7 +24,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import Browser, Page, expect
-from support.browser import record_requests
 
 from iwae_core.estimators import ESTIMATORS
 from iwae_core.models import MODELS
@@ -47,6 +46,7 @@ from iwae_lab.take_home.table import Row, csv_text, rows
 from iwae_lab.words import sentences as words
 from iwae_lab.words.markup import inline, markdown_table
 from iwae_lab.words.markup import math as mathml
+from tools.browser import record_requests
 
 ROOT = Path(__file__).parents[2]
 QUICK = ExperimentSpec((RunSpec("vae", 2), RunSpec("iwae", 2)), batch_size=3, steps=4, eval_images=3, eval_k=5)
@@ -333,7 +333,7 @@ def repeats(
     if "\n" in command(spec):
         shell(command(spec), folder)
     else:
-        assert main(shlex.split(command(spec))[3:]) == 0
+        assert main(shlex.split(command(spec))[1:]) == 0
     again = History(read_log(folder / "runs" / "again" / LOG))
     same_to_the_bit(again.snapshots[-1], history)
     np.testing.assert_array_equal(np.delete(again.progress, 1, 1), np.delete(history.progress, 1, 1))
@@ -364,7 +364,7 @@ def test_every_specification_comes_back(
     exec(snippet(spec).partition("prepare_process()")[0], names)
     assert names["spec"] == spec
     line, _, document = command(spec).partition(" <<'END'\n")
-    options = parser().parse_args(shlex.split(line)[3:])
+    options = parser().parse_args(shlex.split(line)[1:])
     described = ExperimentSpec.from_json(document.removesuffix("END")) if document else requested(options)
     assert described == spec
 

@@ -16,22 +16,6 @@ from typing import Any
 
 import pytest
 import torch
-from support.running import (
-    LIMITS,
-    LONG,
-    MIDDLE,
-    SHORT,
-    MakeEngine,
-    dismiss,
-    events,
-    finish,
-    reach,
-    trained,
-    wait_until,
-)
-from support.running import local as local
-from support.running import make_engine as make_engine
-from support.running import used_workers as used_workers
 
 from iwae_core.training.events import Failed, Finished, Progress
 from iwae_core.training.memory import memory_mb
@@ -44,6 +28,22 @@ from iwae_lab.engines.local import LocalEngine
 from iwae_lab.records import checkpoint
 from iwae_lab.records.folder import CHECKPOINT, LOG, SPEC, rewind
 from iwae_lab.records.log import EventLog, LogError, LogReader
+from tests.support.running import (
+    LIMITS,
+    LONG,
+    MIDDLE,
+    SHORT,
+    MakeEngine,
+    dismiss,
+    events,
+    finish,
+    reach,
+    trained,
+    wait_until,
+)
+from tests.support.running import local as local
+from tests.support.running import make_engine as make_engine
+from tests.support.running import used_workers as used_workers
 
 ROOT = Path(__file__).parents[2]
 linux = pytest.mark.skipif(not Path("/proc").exists(), reason="looks processes up in /proc")

@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from support.known_weights import STATES, Q, counted_mean
 
 from iwae_core.bounds.corrected import delta_method_bound, jackknife_bound
 from iwae_core.bounds.diagnostics import effective_sample_size
 from iwae_core.exact.cases import gamma_curve
 from iwae_core.exact.law import Law, exact_curve, inverse_sample_size, log_evidence
 from iwae_lab.lessons.truth import delta_method_mean, gaps, jackknife_mean, slope
+from tests.support.known_weights import STATES, Q, counted_mean
 
 # log p(x) - L_k of one-dimensional Gaussians at k = 1, 10, 100, 1000, by quadrature done independently.
 GAPS = {

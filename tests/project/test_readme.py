@@ -2,7 +2,6 @@
 
 import os
 import re
-import runpy
 import shlex
 import signal
 import socket
@@ -10,7 +9,6 @@ import subprocess
 import time
 import urllib.request
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,6 +18,7 @@ from iwae_lab.arguments import requested
 from iwae_lab.cli.options import parser
 from iwae_lab.history.history import History
 from iwae_lab.records.log import read_log
+from tools import tables
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -50,9 +49,8 @@ def test_commands_of_the_command_line(
 
 
 def test_the_table_of_estimators_is_up_to_date() -> None:
-    module: dict[str, Any] = runpy.run_path(str(ROOT / "tools" / "tables.py"))
-    for name, table in module["tables"]().items():
-        assert module["marked"](name, table) in README, "run python tools/tables.py"
+    for name, table in tables.tables().items():
+        assert tables.marked(name, table) in README, "run python -m tools.tables"
 
 
 def test_the_black_box_example_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:

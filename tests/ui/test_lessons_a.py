@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from support.browser import record_requests, serve
+
+from tools.browser import record_requests, serve
 
 APP = Path(__file__).parents[1] / "support" / "apps" / "lessons_app.py"
 WRONG = {"same": "Both climb", "truth": "The narrow one's", "q": "It stays there", "network": "The VAE's"}

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from support.browser import serve
 
+from tools.browser import serve
 from ui import settings
 from ui.lessons import digit, discrete, own_model, price, words
 

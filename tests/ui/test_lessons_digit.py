@@ -11,13 +11,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from playwright.sync_api import Browser, Page, expect
-from support.browser import serve
 
 from iwae_core.data import DATASETS
 from iwae_core.evaluation.held_out import log_weights
 from iwae_lab.lessons import digit
 from iwae_lab.lessons.digit import ODD, PAPER, PEN, STARTS, decoded, encoded, image, judge, normalised, rasterise
 from iwae_lab.shipped.models import digits, load, names
+from tools.browser import serve
 
 MODELS = names("one_layer")
 APP = Path(__file__).parents[1] / "support" / "apps" / "lessons_b_app.py"

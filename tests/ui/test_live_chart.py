@@ -10,9 +10,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from plotly.offline import get_plotlyjs_version
 from streamlit.testing.v1 import AppTest
-from support.browser import record_requests, serve
 
 from iwae_lab.figures import plotly_js
+from tools.browser import record_requests, serve
 
 APP = Path(__file__).parents[1] / "support" / "apps" / "live_chart_app.py"
 PLOT = "document.querySelector('.live-chart-plot')"

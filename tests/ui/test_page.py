@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from support.browser import record_requests, serve
-from support.pages import (
+
+from tests.support.pages import (
     APP,
     BOUNDS,
     CURVES,
@@ -24,6 +24,7 @@ from support.pages import (
     wait_for_step,
     y_values,
 )
+from tools.browser import record_requests, serve
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Page]

@@ -9,9 +9,21 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from support.pages import BOUNDS, RUN_LINK, STATUS, button, press, step, stop, train, wait_for_step, workers, y_values
 
 from iwae_core.training.spec import ExperimentSpec
+from tests.support.pages import (
+    BOUNDS,
+    RUN_LINK,
+    STATUS,
+    button,
+    press,
+    step,
+    stop,
+    train,
+    wait_for_step,
+    workers,
+    y_values,
+)
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Page]

@@ -1,4 +1,4 @@
-"""A real browser against a real server: what all browser tests share."""
+"""A real browser against a real server: what tests and benchmarks share."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 def find_chromium() -> str | None:
