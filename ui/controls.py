@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import streamlit as st
 
@@ -12,8 +12,8 @@ from iwae_core.training.fields import Limits, SpecError, limits
 from iwae_core.training.memory import memory_mb, require_memory
 from iwae_core.training.schedules import SCHEDULES
 from iwae_core.training.spec import MAX_RUNS, SETTINGS, RunSpec
-from iwae_lab.engines import EngineFullError, NotOwnerError, State, UnknownRunError
-from iwae_lab.engines.protocol import Command
+from iwae_lab.engines import EngineFullError, NotOwnerError, State, UnknownExperimentError
+from iwae_lab.engines.protocol import Command, Pause, Resume, Slow, Step, Stop, SwapNow
 from iwae_lab.records.checkpoint import CheckpointError
 from iwae_lab.records.log import LogError
 from iwae_lab.words import sentences as words
@@ -23,12 +23,25 @@ from ui.visitor import visitor
 
 STEPS = {"learning_rate": 5e-4, "steps": 500, "batch_size": 10}
 MAIN = ("batch_size", "learning_rate", "steps", "seed")
-# Label, command, icon, help.
-STEP = "Step", "step", ":material/skip_next:", "One training step, then a pause, with a close look at what it did."
-SLOW = "Slow", "slow", ":material/slow_motion_video:", "One step every few seconds, each shown in four parts."
-FAST = "Fast", "resume", ":material/fast_forward:", "Full speed again."
-STOP = "Stop", "stop", ":material/stop:", "End this run. What it has learned is kept."
 MORE = ("seconds", "patience", "eval_images", "eval_k")
+
+
+class Order(NamedTuple):
+    """A button that asks the engine for something."""
+
+    label: str
+    command: Command
+    icon: str
+    help: str | None = None
+
+
+PAUSE = Order("Pause", Pause(), ":material/pause:")
+RESUME = Order("Resume", Resume(), ":material/resume:")
+STEP_HELP = "One training step, then a pause, with a close look at what it did."
+STEP = Order("Step", Step(), ":material/skip_next:", STEP_HELP)
+SLOW = Order("Slow", Slow(), ":material/slow_motion_video:", "One step every few seconds, each shown in four parts.")
+FAST = Order("Fast", Resume(), ":material/fast_forward:", "Full speed again.")
+STOP = Order("Stop", Stop(), ":material/stop:", "End this run. What it has learned is kept.")
 
 
 def settings(without_k: bool = False) -> bool:
@@ -158,8 +171,8 @@ def buttons(run_id: str | None, state: State | None, trainable: bool) -> None:
                 key="go",
             )
         else:
-            label, icon = ("Resume", ":material/resume:") if paused else ("Pause", ":material/pause:")
-            st.button(label, type="primary", icon=icon, on_click=_send, args=(run_id, label.lower()), shortcut="Space")
+            label, command, icon, _ = RESUME if paused else PAUSE
+            st.button(label, type="primary", icon=icon, on_click=_send, args=(run_id, command), shortcut="Space")
         slow = run_id is not None and engine().slow(run_id)
         for label, command, icon, text in (STEP, FAST if slow else SLOW, STOP):
             st.button(label, icon=icon, help=text, disabled=not active, on_click=_send, args=(run_id, command))
@@ -182,7 +195,7 @@ def _swap(run_id: str) -> None:
         k = st.number_input("with k", int(allowed.minimum), int(allowed.maximum), spec.runs[run].k)
         if st.button("Swap now", type="primary"):
             try:
-                engine().swap(run_id, run, estimator, k, owner=visitor())
+                engine().send(run_id, SwapNow(run, estimator, k), owner=visitor())
                 st.toast(f"Run {run + 1} goes on with {_label(estimator)}, k = {k}.")
             except (SpecError, NotOwnerError) as error:
                 st.error(f"Not swapped: {error}.")
@@ -207,7 +220,7 @@ def train() -> None:
 def _send(run_id: str, command: Command) -> None:
     with told("Not done"):
         engine().send(run_id, command, owner=visitor())
-        if command in ("step", "slow"):
+        if isinstance(command, Step | Slow):
             choose(panel="closeup")
 
 
@@ -221,7 +234,7 @@ def leave() -> None:
     run_id = st.query_params.get("run")
     with told("Not stopped"):
         if run_id and engine().owns(run_id, visitor()):
-            engine().send(run_id, "stop", owner=visitor())
+            engine().send(run_id, Stop(), owner=visitor())
     show_run(None)
     choose(at=-1)
 
@@ -231,7 +244,7 @@ def told(what: str) -> Iterator[None]:
     """Errors that a visitor can do something about, as one sentence on the page."""
     try:
         yield
-    except (EngineFullError, SpecError, NotOwnerError, UnknownRunError, CheckpointError, LogError) as error:
+    except (EngineFullError, SpecError, NotOwnerError, UnknownExperimentError, CheckpointError, LogError) as error:
         st.error(f"{what}: {error}.")
     except OSError as error:
         st.error(f"{what}: runs cannot be kept here ({error.strerror}); set IWAE_RUNS_DIR to a folder with space.")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from iwae_lab.engines import ENGINES, Engine, UnknownRunError, from_environment
+from iwae_lab.engines import Engine, UnknownExperimentError, open_engine
 
 _lock = threading.Lock()
 
@@ -22,7 +22,7 @@ def engine() -> Engine:
 @cache
 def _engine() -> Engine:
     folder = os.environ.get("IWAE_RUNS_DIR") or Path(tempfile.gettempdir()) / "iwae-runs"
-    return ENGINES["local"](Path(folder), from_environment())
+    return open_engine("local", Path(folder))
 
 
 def close_engine() -> None:
@@ -48,7 +48,7 @@ def current_run() -> str | None:
     try:
         if run_id:
             engine().spec(run_id)
-    except UnknownRunError as error:
+    except UnknownExperimentError as error:
         st.warning(f"{error}. Showing the recorded experiment instead.")
         run_id = None
     show_run(run_id)

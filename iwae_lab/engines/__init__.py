@@ -1,18 +1,22 @@
-"""Engines by name."""
+"""Engines: where experiments run, and who may have one."""
 
-from iwae_lab.engines import inline, local  # noqa: F401  (register themselves)
-from iwae_lab.engines.engine import ENGINES, Engine
+from iwae_lab.engines import inline, local  # noqa: F401  (they register themselves)
+from iwae_lab.engines.backend import BACKENDS, Backend, Death
+from iwae_lab.engines.engine import Engine, open_engine
+from iwae_lab.engines.folders import NotOwnerError, UnknownExperimentError
 from iwae_lab.engines.jobs import EngineFullError, State
-from iwae_lab.engines.run_folders import NotOwnerError, UnknownRunError
 from iwae_lab.engines.settings import EngineLimits, from_environment
 
 __all__ = [
-    "ENGINES",
+    "BACKENDS",
+    "Backend",
+    "Death",
     "Engine",
     "EngineFullError",
     "EngineLimits",
     "NotOwnerError",
     "State",
-    "UnknownRunError",
+    "UnknownExperimentError",
     "from_environment",
+    "open_engine",
 ]

@@ -1,4 +1,4 @@
-"""What runs have reported, each log read and folded once for all who watch."""
+"""What experiments have reported, each log read and folded once for all who watch."""
 
 import threading
 import time
@@ -19,7 +19,7 @@ class _Followed:
 
 
 class Histories:
-    """Follows logs. Reading a long one keeps nobody waiting but those who look at the same run."""
+    """Follows logs. Reading a long one keeps nobody waiting but those who look at the same one."""
 
     def __init__(self) -> None:
         self._followed: dict[str, _Followed] = {}
@@ -37,7 +37,7 @@ class Histories:
             return history
 
     def outcome(self, log: Path) -> Finished | Failed | None:
-        """How a run ended, from the end of its log alone."""
+        """How an experiment ended, from the end of its log alone."""
         return self._untold.get(str(log)) or outcome(log)
 
     def keep(self, log: Path, event: Finished | Failed) -> None:

@@ -1,4 +1,4 @@
-"""Unfinished runs, and the rules by which they get one of the slots, or lose it. No clock, no files, no processes."""
+"""Unfinished experiments, and the rules by which they get a slot, or lose it. No clock, no files, no processes."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
 from itertools import count
 
+from iwae_lab.engines.protocol import Order, Pause, Slow, Step
 from iwae_lab.engines.settings import EngineLimits
 
 
 class State(StrEnum):
-    """What a run is doing."""
+    """What an experiment is doing."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -27,7 +28,7 @@ class State(StrEnum):
 
 
 class EngineFullError(RuntimeError):
-    """No further run is taken on; the message says why, what is allowed and what to do."""
+    """No further experiment is taken on; the message says why, what is allowed and what to do."""
 
 
 class Phase(Enum):
@@ -41,9 +42,9 @@ class Phase(Enum):
 
 @dataclass(eq=False)
 class Job:
-    """A run in the care of an engine. Times are of one clock that never goes back, in seconds."""
+    """An experiment in the care of an engine. Times are of one clock that never goes back, in seconds."""
 
-    run_id: str
+    experiment_id: str
     owner: str
     number: int  # smaller: came first
     touched: float
@@ -52,7 +53,7 @@ class Job:
     unwatched: bool = False
     slow: bool = False
     held_since: float = 0.0
-    commands: list[str] = field(default_factory=list)  # to obey when it starts
+    orders: list[Order] = field(default_factory=list)  # to obey when it starts
     ending: str = ""  # why it is to be stopped
     deaths: int = 0  # of its process since its last checkpoint
     restarts: int = 0
@@ -66,7 +67,7 @@ class Job:
     @property
     def waits_for_resume(self) -> bool:
         """Whether it needs no slot until somebody resumes it; a step that was asked for needs one."""
-        return self.held and "step" not in self.commands
+        return self.held and Step() not in self.orders
 
     @property
     def has_slot(self) -> bool:
@@ -75,7 +76,7 @@ class Job:
 
     @property
     def state(self) -> State:
-        """What its run is doing, as long as that has not ended."""
+        """What its experiment is doing, as long as that has not ended."""
         if self.phase is Phase.WAITING or (self.phase is Phase.LEAVING and not self.held):
             return State.QUEUED
         return State.PAUSED if self.held else State.RUNNING
@@ -91,14 +92,14 @@ class Job:
         self._forget_steps()
 
     def _forget_steps(self) -> None:
-        self.commands = [command for command in self.commands if command != "step"]
+        self.orders = [order for order in self.orders if order != Step()]
 
-    def opening(self) -> list[str]:
-        """The commands to begin with, handed out once."""
-        commands, self.commands = self.commands, []
-        if "step" in commands:
-            return commands
-        return [*commands, *(["pause"] if self.held else ["slow"] if self.slow else [])]
+    def opening(self) -> list[Order]:
+        """The orders to begin with, handed out once."""
+        orders, self.orders = self.orders, []
+        if Step() in orders:
+            return orders
+        return [*orders, *([Pause()] if self.held else [Slow()] if self.slow else [])]
 
     def died(self, checkpoint: int) -> int:
         """Note that its process died when this was its last checkpoint; how often that has happened with the same."""
@@ -108,11 +109,11 @@ class Job:
 
 
 class Jobs:
-    """All unfinished runs of an engine.
+    """All unfinished experiments of an engine.
 
-    Slots go to the owner with the fewest, and to the first who came among these. A run that is paused keeps its slot
+    Slots go to the owner with the fewest, and to the first who came among these. One that is paused keeps its slot
     as long as nobody needs it, and for `grace` seconds if somebody does; then it saves its state and gives the slot up.
-    When it is resumed it waits for one again. Runs that nobody watches give theirs up at once, and get none.
+    When it is resumed it waits for one again. Those that nobody watches give theirs up at once, and get none.
     """
 
     def __init__(self, limits: EngineLimits) -> None:
@@ -123,12 +124,12 @@ class Jobs:
     def __iter__(self) -> Iterator[Job]:
         return iter(list(self._jobs.values()))
 
-    def get(self, run_id: str) -> Job | None:
-        """The job of a run; None if it has ended, or is nobody's."""
-        return self._jobs.get(run_id)
+    def get(self, experiment_id: str) -> Job | None:
+        """The job of an experiment; None if it has ended, or is nobody's."""
+        return self._jobs.get(experiment_id)
 
     def admit(self, owner: str) -> None:
-        """Raise `EngineFullError` if this owner may have no further run. The empty owner may have any number."""
+        """Raise `EngineFullError` if this owner may have no further experiment. The empty owner may have any number."""
         limits = self.limits
         own = sum(job.owner == owner for job in self)
         if owner and own >= limits.per_visitor:
@@ -143,14 +144,14 @@ class Jobs:
                 f"and no more than {limits.queue} may wait; try again in some minutes"
             )
 
-    def add(self, run_id: str, owner: str, now: float) -> Job:
+    def add(self, experiment_id: str, owner: str, now: float) -> Job:
         """A new job, last in the queue."""
-        job = self._jobs[run_id] = Job(run_id, owner, next(self._numbers), touched=now)
+        job = self._jobs[experiment_id] = Job(experiment_id, owner, next(self._numbers), touched=now)
         return job
 
     def remove(self, job: Job) -> None:
-        """Forget a run that has ended."""
-        self._jobs.pop(job.run_id, None)
+        """Forget an experiment that has ended."""
+        self._jobs.pop(job.experiment_id, None)
 
     def queue_again(self, job: Job) -> None:
         """Let a parked job wait for a slot, behind all others."""

@@ -1,4 +1,4 @@
-"""Iterates one training run in the current process, obeys commands between two steps, and keeps the run's folder."""
+"""Iterates one experiment in the current process, obeys orders between two steps, and keeps the folder."""
 
 import errno
 import math
@@ -13,16 +13,16 @@ from iwae_core.training.closeup import Look
 from iwae_core.training.events import Closeup, Event, Failed, Finished, Progress, Record
 from iwae_core.training.loop import Experiment
 from iwae_core.training.spec import ExperimentSpec
+from iwae_lab.engines.protocol import Checkpoint, Leave, Order, Pause, Resume, Slow, Step, Stop, SwapNow
 from iwae_lab.records import checkpoint
 from iwae_lab.records.folder import CHECKPOINT, LOG, SPEC, saved
 from iwae_lab.records.log import EventLog
 
-# Called with the seconds to wait for a command if there is none yet: 0 only looks, infinity waits for ever.
-Receive: TypeAlias = Callable[[float], str | None]
+# Called with the seconds to wait for an order if there is none yet: 0 only looks, infinity waits for ever.
+Receive: TypeAlias = Callable[[float], Order | None]
 
 SAVE_FIRST = 5.0  # seconds of training before the first checkpoint
 SAVE_EVERY = 60.0  # and between any two later: what a killed process loses at most
-STOPPED = "stopped by hand"
 # What torch and the C++ library say when they are refused memory.
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "bad_alloc", "Cannot allocate", "can't start new thread")
 SLOW = 6.0  # seconds from one step to the next in slow motion: enough to read what the step did
@@ -50,7 +50,7 @@ def run(folder: Path, receive: Receive = lambda wait: None) -> Generator[Record 
     """Train the experiment of a folder, from its last saved state if there is one.
 
     Writes every event to the log, and a checkpoint now and then and at the end. Yields each record after it is written,
-    and None while it is held and `receive` has no command. An error of the training becomes a `Failed` event.
+    and None while it is held and `receive` has no order. An error of the training becomes a `Failed` event.
 
     Raises:
         CheckpointError: as `saved`.
@@ -85,7 +85,7 @@ class _Session:
         self._look: Look | None = None  # before the step to be made, if it is to be shown
 
     def events(self) -> Iterator[Event | None]:
-        """The experiment's events and those of commands; None when held without a command."""
+        """The experiment's events and those of orders; None when held without an order."""
         if self._experiment.between_steps:  # resumed
             yield from self._before_step()
         story = self._experiment.train()
@@ -99,7 +99,7 @@ class _Session:
                 yield from self._before_step()
 
     def _before_step(self) -> Iterator[Event | None]:
-        """Obey commands until the next step is to be made; keep an eye on the time."""
+        """Obey orders until the next step is to be made; keep an eye on the time."""
         yield from self._obey()
         allowed = self._experiment.spec.seconds
         if not self._over and allowed is not None and self._clock.seconds() >= allowed:
@@ -117,36 +117,41 @@ class _Session:
             return self._experiment.compare(before)
 
     def _obey(self) -> Iterator[Event | None]:
-        """Obey every command there is, and as many as come while it is held."""
+        """Obey every order there is, and as many as come while it is held."""
         until = math.inf if self._paused else time.monotonic() + SLOW if self._slow else 0.0
         while not self._over:
             with self._clock.stopped():
-                command = self._receive(max(0.0, until - time.monotonic()))
-            match (command or "").split(maxsplit=1):
-                case [] if time.monotonic() < until:
+                order = self._receive(max(0.0, until - time.monotonic()))
+            match order:
+                case None if time.monotonic() < until:
                     yield None
-                case []:
+                case None:
                     return
-                case ["pause"]:
+                case Pause():
                     self._paused, self._slow, until = True, False, math.inf
-                case ["resume"]:
+                case Resume():
                     self._paused, self._slow, until = False, False, 0.0
-                case ["slow"]:
+                case Slow():
                     self._paused, self._slow, until = False, True, 0.0
-                case ["step"]:
+                case Step():
                     self._paused, self._slow = True, False  # after the step
                     return
-                case ["checkpoint"]:
-                    self._save()
-                case ["swap", which]:
-                    run, estimator, k = which.split()
-                    yield self._experiment.swap(int(run), estimator, int(k))
-                    self._save()  # nothing else could tell a resumed run of this swap
-                case ["leave"]:
-                    self._end()
-                case ["stop", *why]:
-                    self._end()
-                    yield Finished(self._experiment.step, stopped=True, reason=" ".join(why) or STOPPED)
+                case _:
+                    yield from self._do(order)
+
+    def _do(self, order: Order) -> Iterator[Event]:
+        """Obey an order that changes nothing about when steps are made, or is the last one."""
+        match order:
+            case Checkpoint():
+                self._save()
+            case SwapNow(run, estimator, k):
+                yield self._experiment.swap(run, estimator, k)
+                self._save()  # nothing else could tell a resumed experiment of this swap
+            case Leave():
+                self._end()
+            case Stop(reason):
+                self._end()
+                yield Finished(self._experiment.step, stopped=True, reason=reason)
 
     def _end(self) -> None:
         self._save()

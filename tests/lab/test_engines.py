@@ -14,17 +14,19 @@ from iwae_core.training.fields import SpecError, limits
 from iwae_core.training.loop import load_models
 from iwae_core.training.spec import ExperimentSpec, RunSpec
 from iwae_lab.engines import (
-    ENGINES,
+    BACKENDS,
     Engine,
     EngineFullError,
     EngineLimits,
     NotOwnerError,
     State,
-    UnknownRunError,
+    UnknownExperimentError,
     from_environment,
+    open_engine,
 )
 from iwae_lab.engines.jobs import Job, Jobs, Phase
-from iwae_lab.engines.local import LocalEngine, Worker
+from iwae_lab.engines.process import Worker
+from iwae_lab.engines.protocol import Checkpoint, Pause, Resume, Step, Stop, SwapNow
 from iwae_lab.engines.settings import variable
 from iwae_lab.records import checkpoint
 from iwae_lab.records.folder import CHECKPOINT
@@ -34,9 +36,11 @@ from tests.support.running import (
     MIDDLE,
     SHORT,
     MakeEngine,
+    another,
     dismiss,
     events,
     finish,
+    processes,
     reach,
     trained,
     wait_until,
@@ -66,8 +70,8 @@ def test_a_run_from_start_to_end(engine: Engine) -> None:
 
 def test_every_engine_tells_the_same_story(tmp_path: Path) -> None:
     curves = []
-    for name in ENGINES:
-        engine = ENGINES[name](tmp_path / name)
+    for name in BACKENDS:
+        engine = open_engine(name, tmp_path / name)
         run_id = engine.submit(SHORT)
         wait_until(lambda engine=engine, run_id=run_id: not engine.state(run_id).active)
         curves.append(engine.history(run_id).progress[:, [0, 2, 3, 4, 5]].tolist())
@@ -78,67 +82,67 @@ def test_every_engine_tells_the_same_story(tmp_path: Path) -> None:
 def test_pause_resume_and_stop(engine: Engine) -> None:
     run_id = engine.submit(LONG)
     wait_until(lambda: engine.history(run_id).step >= 3)
-    engine.send(run_id, "pause")
+    engine.send(run_id, Pause())
     assert engine.state(run_id) is State.PAUSED
     time.sleep(0.3)
     held = engine.history(run_id).step
     time.sleep(1)
     assert engine.history(run_id).step == held
     seconds = engine.history(run_id).seconds
-    engine.send(run_id, "resume")
+    engine.send(run_id, Resume())
     assert engine.state(run_id) is State.RUNNING
     wait_until(lambda: engine.history(run_id).step > held)
     assert engine.history(run_id).seconds < seconds + 0.9, "a pause must not count as training time"
-    engine.send(run_id, "stop")
+    engine.send(run_id, Stop())
     wait_until(lambda: not engine.state(run_id).active)
     assert engine.state(run_id) is State.STOPPED
     step = engine.history(run_id).step
     assert engine.history(run_id).outcome == Finished(step, stopped=True, reason="stopped by hand")
     assert load_models(checkpoint.load(engine.folder / run_id / CHECKPOINT))[0] == LONG
-    engine.send(run_id, "stop")  # twice is once
+    engine.send(run_id, Stop())  # twice is once
 
 
 def test_stop_works_during_a_pause(engine: Engine) -> None:
     run_id = engine.submit(LONG)
     wait_until(lambda: engine.history(run_id).step >= 1)
-    engine.send(run_id, "pause")
-    engine.send(run_id, "stop")
+    engine.send(run_id, Pause())
+    engine.send(run_id, Stop())
     wait_until(lambda: engine.state(run_id) is State.STOPPED)
 
 
 def test_single_steps(engine: Engine) -> None:
     run_id = engine.submit(LONG)
     for steps in 1, 2, 3:
-        engine.send(run_id, "step")  # the first while it runs
+        engine.send(run_id, Step())  # the first while it runs
         assert engine.state(run_id) is State.PAUSED
         wait_until(lambda steps=steps: engine.history(run_id).step == steps)  # type: ignore[misc]
         time.sleep(0.3)
         assert [engine.history(run_id).step for _ in range(5)] == [steps] * 5
-    engine.send(run_id, "stop")
+    engine.send(run_id, Stop())
     wait_until(lambda: engine.state(run_id) is State.STOPPED)
 
 
 def test_a_swap_in_a_pause(engine: Engine) -> None:
     run_id = engine.submit(LONG)
     wait_until(lambda: engine.history(run_id).step >= 1)
-    engine.send(run_id, "pause")
+    engine.send(run_id, Pause())
     for arguments, message in REFUSED_SWAPS:
         with pytest.raises(SpecError, match=message):
-            engine.swap(run_id, *arguments)
-    engine.swap(run_id, 0, "vae", 3)
+            engine.send(run_id, SwapNow(*arguments))
+    engine.send(run_id, SwapNow(0, "vae", 3))
     wait_until(lambda: len(engine.history(run_id).swaps) == 1)
     assert engine.state(run_id) is State.PAUSED
     step = engine.history(run_id).step
     assert engine.history(run_id).swaps == [Swapped(step, 0, "vae", 3)]
-    engine.send(run_id, "resume")
+    engine.send(run_id, Resume())
     wait_until(lambda: engine.history(run_id).step > step)
     # Its k differs now: L_1 is the ELBO at one sample, and above it at three.
     elbo, iwae = engine.history(run_id).progress[:, 2:].T
     assert (elbo[:step] == iwae[:step]).all()
     assert (elbo[step:] < iwae[step:]).all()
-    engine.send(run_id, "stop")
+    engine.send(run_id, Stop())
     wait_until(lambda: engine.state(run_id) is State.STOPPED)
-    engine.swap(run_id, 0, "iwae", 3)  # a run that has ended is left alone
+    engine.send(run_id, SwapNow(0, "iwae", 3))  # a run that has ended is left alone
     assert len(engine.history(run_id).swaps) == 1
 
 
@@ -152,11 +156,11 @@ REFUSED_SWAPS = [
 def test_a_stopped_run_recovers_and_ends_as_if_nothing_had_been(engine: Engine, tmp_path: Path) -> None:
     run_id = engine.submit(MIDDLE)
     for _ in range(3):
-        engine.send(run_id, "step")
+        engine.send(run_id, Step())
     wait_until(lambda: engine.history(run_id).step == 3)
     engine.recover(run_id)  # active: left alone
     assert engine.state(run_id) is State.PAUSED
-    engine.send(run_id, "stop")
+    engine.send(run_id, Stop())
     wait_until(lambda: not engine.state(run_id).active)
     assert engine.state(run_id) is State.STOPPED
     engine.recover(run_id)
@@ -173,15 +177,15 @@ def test_a_stopped_run_recovers_and_ends_as_if_nothing_had_been(engine: Engine, 
     "run_id", ["", "0" * 32, "../../etc/passwd", "/etc/passwd", "A" * 32, "0" * 31 + "\n", "%2e%2e"]
 )
 def test_unknown_ids_are_refused_before_any_file_is_touched(engine: Engine, run_id: str) -> None:
-    for call in (engine.history, engine.state, engine.spec, lambda name: engine.send(name, "stop")):
-        with pytest.raises(UnknownRunError, match="there is no run"):
+    for call in (engine.history, engine.state, engine.spec, lambda name: engine.send(name, Stop())):
+        with pytest.raises(UnknownExperimentError, match="there is no run"):
             call(run_id)
 
 
 def test_bad_data_fail_the_run_with_a_message(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IWAE_DATA_DIR", str(tmp_path))
     monkeypatch.setattr("iwae_lab.engines.local.Worker", Worker)  # a new one, which has not read any data
-    engine = type(engine)(tmp_path / "runs")
+    engine = another(engine, tmp_path / "runs")
     run_id = engine.submit(SHORT)
     wait_until(lambda: not engine.state(run_id).active)
     outcome = engine.history(run_id).outcome
@@ -190,42 +194,42 @@ def test_bad_data_fail_the_run_with_a_message(engine: Engine, tmp_path: Path, mo
     engine.close()
 
 
-def test_runs_outlive_the_engine_that_made_them(local: LocalEngine) -> None:
+def test_runs_outlive_the_engine_that_made_them(local: Engine) -> None:
     run_id = local.submit(SHORT)
     wait_until(lambda: not local.state(run_id).active)
-    again = LocalEngine(local.folder)
+    again = another(local, local.folder)
     assert again.state(run_id) is State.COMPLETED
     assert again.history(run_id).step == 5
     dismiss(again)
 
 
-def test_a_spare_is_ready_again_after_a_respite(local: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_spare_is_ready_again_after_a_respite(local: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("iwae_lab.engines.local.RESPITE", 0.1)
-    (spare,) = local._spares
+    (spare,) = processes(local)._spares
     run_id = local.submit(LONG)
-    assert local._workers[run_id] is spare
-    wait_until(lambda: bool(local._spares))
-    assert spare not in local._spares
+    assert processes(local)._workers[run_id] is spare
+    wait_until(lambda: bool(processes(local)._spares))
+    assert spare not in processes(local)._spares
 
 
 def test_a_worker_trains_one_run_after_the_other(
-    local: LocalEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    local: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("iwae_lab.engines.local.RESPITE", math.inf)  # or another is made ready if this one is slow
-    (worker,) = local._spares
+    (worker,) = processes(local)._spares
     for number in range(3):
         run_id = local.submit(SHORT)
-        assert local._workers[run_id] is worker
+        assert processes(local)._workers[run_id] is worker
         finish(local, run_id)
         assert local.state(run_id) is State.COMPLETED
-        local.send(run_id, "stop")  # too late
-        wait_until(lambda: bool(local._spares))
+        local.send(run_id, Stop())  # too late
+        wait_until(lambda: bool(processes(local)._spares))
         assert events(local.folder / run_id) == events(trained(tmp_path / f"alone {number}", SHORT))
 
 
-def test_a_dead_spare_is_replaced(local: LocalEngine) -> None:
-    local._spares[0].process.kill()
-    local._spares[0].process.wait()
+def test_a_dead_spare_is_replaced(local: Engine) -> None:
+    processes(local)._spares[0].process.kill()
+    processes(local)._spares[0].process.wait()
     run_id = local.submit(SHORT)
     wait_until(lambda: local.state(run_id) is State.COMPLETED)
 
@@ -236,22 +240,22 @@ def test_more_runs_than_slots_wait_for_their_turn(make_engine: MakeEngine) -> No
     assert [engine.state(run_id) for run_id in (second, third)] == [State.QUEUED] * 2
     assert [engine.position(run_id) for run_id in (first, second, third, fourth)] == [None, 1, 2, 3]
     assert engine.history(second).length == 0
-    engine.send(second, "stop")
+    engine.send(second, Stop())
     assert engine.state(second) is State.STOPPED
     assert engine.history(second).outcome == Finished(0, stopped=True, reason="stopped by hand")
-    engine.send(third, "pause")
+    engine.send(third, Pause())
     assert engine.state(third) is State.PAUSED
     assert [engine.position(run_id) for run_id in (first, second, third, fourth)] == [None, None, None, 1]
-    engine.send(third, "resume")
+    engine.send(third, Resume())
     assert engine.position(third) == 2, "behind all others"
-    engine.send(third, "stop")
-    engine.send(first, "stop")
+    engine.send(third, Stop())
+    engine.send(first, Stop())
     reach(engine, fourth, 1)
     assert engine.state(fourth) is State.RUNNING
     assert engine.position(fourth) is None
     engine.recover(second)
     assert engine.state(second) is State.QUEUED
-    engine.send(fourth, "stop")
+    engine.send(fourth, Stop())
     reach(engine, second, 1)
 
 
@@ -260,22 +264,22 @@ def test_a_paused_run_gives_its_slot_up_and_goes_on_as_if_nothing_had_been(
 ) -> None:
     engine = make_engine(slots=1, grace=0.5, abandon=1e6)
     first = engine.submit(MIDDLE)
-    engine.send(first, "step")
+    engine.send(first, Step())
     reach(engine, first, 1)
     second = engine.submit(LONG)
     reach(engine, second, 1)
     engine.touch(first)
     assert engine.state(first) is State.PAUSED
     assert engine.history(first).step == 1
-    engine.send(first, "step")
+    engine.send(first, Step())
     assert engine.state(first) is State.QUEUED, "a step needs a slot too"
-    engine.swap(first, 0, "iwae", 2)
-    engine.swap(first, 0, "vae", 2)
-    engine.send(second, "pause")
+    engine.send(first, SwapNow(0, "iwae", 2))
+    engine.send(first, SwapNow(0, "vae", 2))
+    engine.send(second, Pause())
     reach(engine, first, 2)
     assert engine.state(first) is State.PAUSED
-    engine.send(second, "stop")
-    engine.send(first, "resume")
+    engine.send(second, Stop())
+    engine.send(first, Resume())
     finish(engine, first)
     assert [swap.estimator for swap in engine.history(first).swaps] == ["iwae", "vae"]
     assert events(engine.folder / first, without=(Swapped,)) == events(trained(tmp_path / "whole", MIDDLE))
@@ -292,14 +296,14 @@ def test_a_run_that_nobody_watches_is_paused(make_engine: MakeEngine) -> None:
     assert engine.state(run_id) is State.RUNNING
     assert not engine.unwatched(run_id)
     reach(engine, run_id, engine.history(run_id).step + 1)
-    engine.send(run_id, "pause")
+    engine.send(run_id, Pause())
     wait_until(lambda: bool(engine.state(run_id)) and engine.unwatched(run_id))
     engine.touch(run_id)
     assert not engine.unwatched(run_id)
     assert engine.state(run_id) is State.PAUSED, "somebody had paused it"
-    engine.send(run_id, "resume")
+    engine.send(run_id, Resume())
     wait_until(lambda: engine.state(run_id) is State.PAUSED)
-    engine.send(run_id, "checkpoint")  # a command is a sign of life too
+    engine.send(run_id, Checkpoint())  # a command is a sign of life too
     reach(engine, run_id, engine.history(run_id).step + 1)
 
 
@@ -336,11 +340,11 @@ def test_owners(make_engine: MakeEngine) -> None:
     engine = make_engine()
     mine, other, public = engine.submit(LONG, "my secret"), engine.submit(LONG, "another"), engine.submit(LONG)
     newest = engine.submit(LONG, "my secret")
-    for current in (engine, type(engine)(engine.folder, LIMITS)):
-        assert current.runs("my secret") == [newest, mine]
-        assert current.runs("another") == [other]
-        assert current.runs("") == [public]
-        assert current.runs("stranger") == []
+    for current in (engine, another(engine, engine.folder)):
+        assert current.experiments("my secret") == [newest, mine]
+        assert current.experiments("another") == [other]
+        assert current.experiments("") == [public]
+        assert current.experiments("stranger") == []
         for owner, owned in ("my secret", True), ("another", False), ("", False):
             assert current.owns(mine, owner) is owned
         assert current.owns(public, "") is current.owns(public, "anybody") is True
@@ -349,16 +353,16 @@ def test_owners(make_engine: MakeEngine) -> None:
     for files in (engine.folder / mine).iterdir():
         assert b"my secret" not in files.read_bytes()
     for forbidden in (
-        lambda: engine.send(mine, "stop", "another"),
-        lambda: engine.send(mine, "stop"),
-        lambda: engine.swap(mine, 0, "vae", 2, "another"),
+        lambda: engine.send(mine, Stop(), "another"),
+        lambda: engine.send(mine, Stop()),
+        lambda: engine.send(mine, SwapNow(0, "vae", 2), "another"),
         lambda: engine.recover(mine, "another"),
     ):
         with pytest.raises(NotOwnerError, match="belongs to another visitor; start one of your own"):
             forbidden()
     assert engine.state(mine).active
-    engine.send(mine, "stop", "my secret")
-    engine.send(public, "stop", "anybody")
+    engine.send(mine, Stop(), "my secret")
+    engine.send(public, Stop(), "anybody")
     finish(engine, mine, public)
     assert engine.state(other).active
 
@@ -372,7 +376,7 @@ def test_what_an_engine_refuses(make_engine: MakeEngine) -> None:
     last = engine.submit(LONG, "you")
     with pytest.raises(EngineFullError, match="1 experiments are training here and 2 are waiting, and no more than 2"):
         engine.submit(LONG)
-    engine.send(last, "stop", "you")
+    engine.send(last, Stop(), "you")
     with pytest.raises(EngineFullError, match="you have 2"):
         engine.submit(LONG, "me")
     engine.submit(LONG)

@@ -33,7 +33,8 @@ from iwae_core.training.spec import ExperimentSpec, RunSpec, Swap
 from iwae_lab.__main__ import main
 from iwae_lab.arguments import command, requested
 from iwae_lab.cli.options import parser
-from iwae_lab.engines.inline import InlineEngine
+from iwae_lab.engines import open_engine
+from iwae_lab.engines.protocol import SwapNow
 from iwae_lab.figures import plotly_js
 from iwae_lab.history.history import History
 from iwae_lab.history.reading import read_at
@@ -280,11 +281,11 @@ def test_commands_and_code_name_only_what_is_not_a_default() -> None:
 
 
 def made_by_the_engine(spec: ExperimentSpec, folder: Path, swap: Swap | None = None) -> History:
-    engine = InlineEngine(folder)
+    engine = open_engine("inline", folder)
     run_id = engine.submit(spec)
     while (history := engine.history(run_id)).outcome is None:
         if swap and history.step == swap.step:
-            engine.swap(run_id, swap.run, swap.estimator, swap.k)
+            engine.send(run_id, SwapNow(swap.run, swap.estimator, swap.k))
             swap = None  # it is obeyed a look later
     return history
 

@@ -22,9 +22,17 @@ from iwae_core.training.memory import memory_mb
 from iwae_core.training.run import Run
 from iwae_core.training.spec import ExperimentSpec, RunSpec, Swap
 from iwae_lab.__main__ import main
-from iwae_lab.engines import EngineFullError, EngineLimits, NotOwnerError, State, UnknownRunError
-from iwae_lab.engines.inline import InlineEngine
-from iwae_lab.engines.local import LocalEngine
+from iwae_lab.engines import (
+    Engine,
+    EngineFullError,
+    EngineLimits,
+    NotOwnerError,
+    State,
+    UnknownExperimentError,
+    open_engine,
+)
+from iwae_lab.engines.inline import Inline
+from iwae_lab.engines.protocol import Checkpoint, Pause, Resume, Slow, Step, Stop, SwapNow
 from iwae_lab.records import checkpoint
 from iwae_lab.records.folder import CHECKPOINT, LOG, SPEC, rewind
 from iwae_lab.records.log import EventLog, LogError, LogReader
@@ -37,6 +45,7 @@ from tests.support.running import (
     dismiss,
     events,
     finish,
+    processes,
     reach,
     trained,
     wait_until,
@@ -49,8 +58,8 @@ ROOT = Path(__file__).parents[2]
 linux = pytest.mark.skipif(not Path("/proc").exists(), reason="looks processes up in /proc")
 
 
-def pid(engine: LocalEngine, run_id: str) -> int:
-    return engine._workers[run_id].process.pid
+def pid(engine: Engine, run_id: str) -> int:
+    return processes(engine)._workers[run_id].process.pid
 
 
 def exists(pid: int) -> bool:
@@ -64,17 +73,17 @@ def exists(pid: int) -> bool:
 # Dead and hung workers.
 
 
-def test_a_run_whose_worker_is_killed_goes_on_by_itself(local: LocalEngine, tmp_path: Path) -> None:
+def test_a_run_whose_worker_is_killed_goes_on_by_itself(local: Engine, tmp_path: Path) -> None:
     spec = replace(MIDDLE, schedule="burda", swaps=(Swap(run=0, step=15, estimator="iwae", k=3),))
     run_id = local.submit(spec)
     for _ in range(20):
-        local.send(run_id, "step")
-    local.send(run_id, "checkpoint")
+        local.send(run_id, Step())
+    local.send(run_id, Checkpoint())
     wait_until(lambda: (local.folder / run_id / CHECKPOINT).exists())
     for _ in range(5):
-        local.send(run_id, "step")
+        local.send(run_id, Step())
     reach(local, run_id, 25)
-    local.send(run_id, "resume")
+    local.send(run_id, Resume())
     os.kill(pid(local, run_id), signal.SIGKILL)
     wait_until(lambda: local.restarts(run_id) == 1)
     assert local.history(run_id).step >= 20, "it goes on from its checkpoint"
@@ -83,11 +92,11 @@ def test_a_run_whose_worker_is_killed_goes_on_by_itself(local: LocalEngine, tmp_
     assert events(local.folder / run_id) == events(trained(tmp_path / "whole", spec))
 
 
-def test_a_run_whose_worker_keeps_dying_fails_and_can_be_resumed(local: LocalEngine) -> None:
+def test_a_run_whose_worker_keeps_dying_fails_and_can_be_resumed(local: Engine) -> None:
     run_id = local.submit(LONG)
-    local.send(run_id, "pause")
+    local.send(run_id, Pause())
     for deaths, kill in enumerate([signal.SIGKILL, signal.SIGSEGV, signal.SIGSEGV]):
-        wait_until(lambda deaths=deaths: local.restarts(run_id) == deaths and run_id in local._workers)  # type: ignore[misc]
+        wait_until(lambda deaths=deaths: local.restarts(run_id) == deaths and run_id in processes(local)._workers)  # type: ignore[misc]
         assert local.state(run_id) is State.PAUSED, "it stays as it was"
         os.kill(pid(local, run_id), kill)
     wait_until(lambda: not local.state(run_id).active)
@@ -97,7 +106,7 @@ def test_a_run_whose_worker_keeps_dying_fails_and_can_be_resumed(local: LocalEng
     reach(local, run_id, 2)
 
 
-def test_a_run_whose_worker_hangs_goes_on_by_itself(local: LocalEngine) -> None:
+def test_a_run_whose_worker_hangs_goes_on_by_itself(local: Engine) -> None:
     run_id = local.submit(LONG)
     reach(local, run_id, 2)
     stopped = pid(local, run_id)
@@ -115,17 +124,18 @@ import signal, sys, time
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started with it ignored
 from iwae_lab.engines import EngineLimits
-from iwae_lab.engines.local import LocalEngine
+from iwae_lab.engines import open_engine
 from iwae_core.training.spec import ExperimentSpec, RunSpec
-engine = LocalEngine(Path(sys.argv[1]), EngineLimits(slots=1, tick=0.05))
+engine = open_engine("local", Path(sys.argv[1]), EngineLimits(slots=1, tick=0.05))
 LONG = ExperimentSpec(runs=(RunSpec("iwae", 1),), batch_size=1, steps=1_000_000, eval_images=2, eval_k=1)
 run_id, queued = engine.submit(LONG, "me"), engine.submit(LONG, "me")
 while engine.history(run_id).step < 2:
     time.sleep(0.01)
-engine._refill_at = 0
-while not engine._spares:
+backend = engine.backend
+backend._refill_at = 0
+while not backend._spares:
     time.sleep(0.01)
-print(run_id, queued, engine._workers[run_id].process.pid, engine._spares[0].process.pid, flush=True)
+print(run_id, queued, backend._workers[run_id].process.pid, backend._spares[0].process.pid, flush=True)
 time.sleep(600)
 """
 
@@ -145,8 +155,8 @@ def test_a_server_that_dies_leaves_no_process_and_every_run_behind(how: signal.S
             wait_until(lambda: not any(exists(pid) for pid in workers), seconds=20)
         finally:
             server.kill()
-    engine = InlineEngine(tmp_path)
-    assert engine.runs("me") == [queued, run_id]
+    engine = open_engine("inline", tmp_path)
+    assert engine.experiments("me") == [queued, run_id]
     assert engine.state(run_id) is engine.state(queued) is State.INTERRUPTED
     steps = engine.history(run_id).progress[:, 0]
     assert len(steps) >= 2
@@ -164,7 +174,7 @@ def test_closing_saves_every_run_first(make_engine: MakeEngine) -> None:
     engine = make_engine()
     running, paused, waiting = (engine.submit(LONG) for _ in range(3))
     reach(engine, running, 3)
-    engine.send(paused, "step")
+    engine.send(paused, Step())
     reach(engine, paused, 1)
     engine.close()
     again = make_engine()
@@ -176,21 +186,21 @@ def test_closing_saves_every_run_first(make_engine: MakeEngine) -> None:
             assert checkpoint.load(again.folder / run_id / CHECKPOINT)["step"] == step
     step = again.history(running).step
     again.recover(running)
-    assert again.history(running).step == step or isinstance(again, InlineEngine), "nothing is lost"
+    assert again.history(running).step == step or isinstance(again.backend, Inline), "nothing is lost"
     reach(again, running, step + 1)
     steps = again.history(running).progress[:, 0].tolist()
     assert steps == list(range(1, len(steps) + 1))
 
 
-def test_an_interrupted_run_is_resumed_from_the_command_line(local: LocalEngine, tmp_path: Path) -> None:
+def test_an_interrupted_run_is_resumed_from_the_command_line(local: Engine, tmp_path: Path) -> None:
     run_id = local.submit(MIDDLE)
     folder = local.folder / run_id
     for _ in range(20):
-        local.send(run_id, "step")
+        local.send(run_id, Step())
     reach(local, run_id, 20)
     with pytest.raises(LogError, match="is being trained by another process"):
         rewind(folder)
-    local.swap(run_id, 1, "vae", 4)
+    local.send(run_id, SwapNow(1, "vae", 4))
     wait_until(lambda: len(local.history(run_id).swaps) == 1)
     local.close()
     assert local.state(run_id) is State.INTERRUPTED
@@ -321,11 +331,11 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_disk_that_fills_up_ends_the_run_and_nothing_else(tiny_disk: Path) -> None:
-    engine = LocalEngine(tiny_disk, LIMITS)
+    engine = open_engine("local", tiny_disk, LIMITS)
     run_id = engine.submit(LONG)
     reach(engine, run_id, 2)
     subprocess.run(["dd", "if=/dev/zero", f"of={tiny_disk / 'ballast'}"], capture_output=True)
-    engine.send(run_id, "checkpoint")
+    engine.send(run_id, Checkpoint())
     finish(engine, run_id)
     outcome = engine.history(run_id).outcome
     assert isinstance(outcome, Failed)
@@ -344,7 +354,7 @@ def test_a_run_beyond_its_memory_fails_alone(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(
         "iwae_lab.engines.engine.require_memory", lambda spec, allowed: None
     )  # as if the estimate were wrong
-    engine = LocalEngine(tmp_path, replace(LIMITS, memory_mb=900))
+    engine = open_engine("local", tmp_path, replace(LIMITS, memory_mb=900))
     small = engine.submit(LONG)
     large = engine.submit(ExperimentSpec(runs=(RunSpec("vimco", 5000, "sbn_3"),), batch_size=100))
     finish(engine, large)
@@ -384,7 +394,7 @@ def test_the_estimate_of_memory_is_about_right(k: int, batch_size: int) -> None:
 
 
 def test_a_crowd_is_served_one_after_the_other(tmp_path: Path) -> None:
-    engine = LocalEngine(tmp_path, replace(LIMITS, queue=150))
+    engine = open_engine("local", tmp_path, replace(LIMITS, queue=150))
 
     def submit(visitor: int) -> str | None:
         try:
@@ -395,18 +405,20 @@ def test_a_crowd_is_served_one_after_the_other(tmp_path: Path) -> None:
     with ThreadPoolExecutor(20) as crowd:
         accepted = [run_id for run_id in crowd.map(submit, range(200)) if run_id]
     assert len(accepted) == len(set(accepted)) == 152, "two train, 150 wait"
-    assert sorted(run_id for visitor in range(100) for run_id in engine.runs(f"visitor {visitor}")) == sorted(accepted)
+    assert sorted(run_id for visitor in range(100) for run_id in engine.experiments(f"visitor {visitor}")) == sorted(
+        accepted
+    )
     states = [engine.state(run_id) for run_id in accepted]
     assert (states.count(State.RUNNING), states.count(State.QUEUED)) == (2, 150)
     places = [engine.position(run_id) for run_id in accepted]
     assert sorted(place for place in places if place) == list(range(1, 151))
-    assert len(list(engine._all())) <= 3, "and no process for those who wait"
+    assert len(list(processes(engine)._all())) <= 3, "and no process for those who wait"
     dismiss(engine)
     assert {engine.state(run_id) for run_id in accepted} == {State.INTERRUPTED}
 
 
 def test_a_crowd_gets_what_it_came_for(tmp_path: Path) -> None:
-    engine = InlineEngine(tmp_path, replace(LIMITS, per_visitor=2))
+    engine = open_engine("inline", tmp_path, replace(LIMITS, per_visitor=2))
     spec = ExperimentSpec(runs=(RunSpec("vae", 1),), batch_size=1, steps=1, eval_images=2, eval_k=1)
     accepted = [engine.submit(spec, f"visitor {number % 10}") for number in range(20)]
     ended: list[str] = []
@@ -419,20 +431,20 @@ def test_a_crowd_gets_what_it_came_for(tmp_path: Path) -> None:
 
 
 @linux
-def test_stopping_is_idempotent_and_leaves_no_process(local: LocalEngine) -> None:
+def test_stopping_is_idempotent_and_leaves_no_process(local: Engine) -> None:
     running, other, queued = (local.submit(LONG) for _ in range(3))
     reach(local, running, 1)
-    pids = [worker.process.pid for worker in local._all()]
+    pids = [worker.process.pid for worker in processes(local)._all()]
     for _ in range(2):
         for run_id in queued, running, other:
-            local.send(run_id, "stop")
+            local.send(run_id, Stop())
     finish(local, running, other, queued)
     assert {local.state(run_id) for run_id in (running, other, queued)} == {State.STOPPED}
-    wait_until(lambda: not local._workers)
-    for command in "stop", "pause", "resume", "step", "slow", "checkpoint":
+    wait_until(lambda: not processes(local)._workers)
+    for command in Stop(), Pause(), Resume(), Step(), Slow(), Checkpoint():
         local.send(running, command)
     assert local.state(running) is State.STOPPED
-    pids += [worker.process.pid for worker in local._all()]
+    pids += [worker.process.pid for worker in processes(local)._all()]
     local.close()
     assert not any(exists(pid) for pid in pids)
     local.close()
@@ -444,7 +456,7 @@ def test_stopping_is_idempotent_and_leaves_no_process(local: LocalEngine) -> Non
 def test_ten_thousand_hostile_ids_reach_no_file(tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / SPEC).write_text(LONG.to_json())
-    engine = InlineEngine(tmp_path / "runs")
+    engine = open_engine("inline", tmp_path / "runs")
     known = engine.submit(LONG)
     (engine.folder / ("0" * 32)).symlink_to(tmp_path / "outside")
     before = sorted(tmp_path.rglob("*"))
@@ -462,11 +474,11 @@ def test_ten_thousand_hostile_ids_reach_no_file(tmp_path: Path) -> None:
             )
         )
         for call in engine.state, engine.touch:
-            with pytest.raises(UnknownRunError, match="there is no run"):
+            with pytest.raises(UnknownExperimentError, match="there is no run"):
                 call(name)
     for calls in (engine.history, engine.spec, lambda name: engine.owns(name, ""), engine.recover):
         for name in fixed:
-            with pytest.raises(UnknownRunError, match="there is no run"):
+            with pytest.raises(UnknownExperimentError, match="there is no run"):
                 calls(name)
     assert sorted(tmp_path.rglob("*")) == before
     engine.close()
@@ -474,7 +486,7 @@ def test_ten_thousand_hostile_ids_reach_no_file(tmp_path: Path) -> None:
 
 def test_old_runs_make_room(tmp_path: Path) -> None:
     spec = ExperimentSpec(runs=(RunSpec("vae", 1),), batch_size=1, steps=1, eval_images=2, eval_k=1)
-    first = InlineEngine(tmp_path)
+    first = open_engine("inline", tmp_path)
     oldest, old, looked_at, interrupted, new = (first.submit(spec) for _ in range(5))
     finish(first, oldest, old, looked_at, new)
     first.close()
@@ -483,16 +495,16 @@ def test_old_runs_make_room(tmp_path: Path) -> None:
         for path in (*(tmp_path / run_id).iterdir(), tmp_path / run_id):
             os.utime(path, (now - age, now - age))
     size = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) / 1e6
-    engine = InlineEngine(tmp_path, EngineLimits(quota_mb=size * 0.7))
+    engine = open_engine("inline", tmp_path, EngineLimits(quota_mb=size * 0.7))
     engine.touch(looked_at)
     engine.recover(interrupted)
     engine.state(new)
     for run_id in oldest, old:
-        with pytest.raises(UnknownRunError):
+        with pytest.raises(UnknownExperimentError):
             engine.state(run_id)
         assert not (tmp_path / run_id).exists()
-    assert set(engine.runs("")) == {looked_at, interrupted, new}
-    strict = InlineEngine(tmp_path, EngineLimits(quota_mb=0.0))
-    strict.tend()
-    assert set(strict.runs("")) == {looked_at, interrupted, new}, "used in the last hour"
+    assert set(engine.experiments("")) == {looked_at, interrupted, new}
+    strict = open_engine("inline", tmp_path, EngineLimits(quota_mb=0.0))
+    strict._supervisor.tend()
+    assert set(strict.experiments("")) == {looked_at, interrupted, new}, "used in the last hour"
     engine.close()

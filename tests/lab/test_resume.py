@@ -19,6 +19,7 @@ from iwae_core.training.run import Run
 from iwae_core.training.spec import ExperimentSpec, RunSpec, Swap
 from iwae_lab.__main__ import main
 from iwae_lab.engines import runner
+from iwae_lab.engines.protocol import Checkpoint, Order, Resume, Slow, Step, Stop, SwapNow
 from iwae_lab.engines.runner import Receive, run
 from iwae_lab.records import checkpoint
 from iwae_lab.records.checkpoint import CheckpointError
@@ -75,11 +76,11 @@ def same_run(first: Path, second: Path) -> bool:
     return events(first) == events(second) and same(*states)
 
 
-def after(steps: int, *commands: str) -> Receive:
+def after(steps: int, *commands: Order) -> Receive:
     """Gives the commands, one after the other, when so many steps have been made since it was first asked."""
     waiting, made = deque(commands), 0
 
-    def receive(wait: float) -> str | None:
+    def receive(wait: float) -> Order | None:
         nonlocal made
         if made == steps and waiting:
             return waiting.popleft()
@@ -129,7 +130,7 @@ def test_the_story_of_a_run_with_swaps(whole: Path) -> None:
 @pytest.mark.parametrize("saved_at", [0, 1, 4, 5, 6, 9, 12, 19])
 def test_a_killed_run_goes_on_from_its_checkpoint(saved_at: int, whole: Path, tmp_path: Path) -> None:
     folder = folder_for(tmp_path / "run", SPEC_20)
-    train_and_die(folder, after(saved_at, "checkpoint"), min(saved_at + 6, 20))
+    train_and_die(folder, after(saved_at, Checkpoint()), min(saved_at + 6, 20))
     assert checkpoint.load(folder / CHECKPOINT)["step"] == saved_at
     assert main(["train", "--resume", str(folder), "--json"]) == 0
     assert same_run(folder, whole)
@@ -162,7 +163,7 @@ def test_checkpoints_come_by_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_stopped_run_goes_on(whole: Path, tmp_path: Path) -> None:
     folder = folder_for(tmp_path / "run", SPEC_20)
-    deque(run(folder, after(7, "stop")), maxlen=0)
+    deque(run(folder, after(7, Stop())), maxlen=0)
     assert kinds(folder, Finished) == [Finished(7, stopped=True, reason="stopped by hand")]
     assert main(["train", "--resume", str(folder), "--json"]) == 0
     assert same_run(folder, whole)
@@ -171,7 +172,7 @@ def test_a_stopped_run_goes_on(whole: Path, tmp_path: Path) -> None:
 def test_a_swap_on_command_is_the_planned_swap_and_survives(whole: Path, tmp_path: Path) -> None:
     # The first swap is asked for, not planned; the log and the weights are the same. No other checkpoint was asked for.
     folder = folder_for(tmp_path / "run", replace(SPEC_20, swaps=SPEC_20.swaps[:1]))
-    train_and_die(folder, after(5, "swap 0 iwae 3", "swap 1 vae 2"), 11)
+    train_and_die(folder, after(5, SwapNow(0, "iwae", 3), SwapNow(1, "vae", 2)), 11)
     assert checkpoint.load(folder / CHECKPOINT)["step"] == 5
     deque(run(folder), maxlen=0)
     assert events(folder)[1:] == events(whole)[1:], "only Started, with the specification, differs"
@@ -223,7 +224,7 @@ def test_a_failed_run_fails_again_in_the_same_way(tmp_path: Path, monkeypatch: p
 def half(tmp_path: Path) -> Path:
     """A folder whose run was stopped half-way."""
     folder = folder_for(tmp_path / "half", SPEC_20)
-    deque(run(folder, after(10, "stop")), maxlen=0)
+    deque(run(folder, after(10, Stop())), maxlen=0)
     return folder
 
 
@@ -302,7 +303,7 @@ def test_time_is_up_after_so_many_seconds_of_training(tmp_path: Path, monkeypatc
 def test_time_goes_on_where_it_stood(stopped_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = folder_for(tmp_path / "run", replace(SPEC_20, seconds=50.0))
     monkeypatch.setattr(runner.Clock, "seconds", lambda clock: 7.0 * len(kinds(folder, Progress)))
-    train_and_die(folder, after(stopped_at, "checkpoint"), stopped_at + 1 if stopped_at < 8 else 8)
+    train_and_die(folder, after(stopped_at, Checkpoint()), stopped_at + 1 if stopped_at < 8 else 8)
     deque(run(folder), maxlen=0)
     assert kinds(folder, Finished) == [Finished(8, reason="50 seconds of training are over")]
     assert [event.step for event in kinds(folder, Progress)] == list(range(1, 9))
@@ -341,7 +342,7 @@ IMPATIENT = replace(SPEC_20, swaps=(), learning_rate=0.1, patience=4)
 
 def test_patience_ends_a_run_that_does_not_learn(tmp_path: Path) -> None:
     folder = folder_for(tmp_path / "run", replace(IMPATIENT, steps=1000, eval_k=2))
-    train_and_die(folder, after(2, "checkpoint"), 3)
+    train_and_die(folder, after(2, Checkpoint()), 3)
     deque(run(folder), maxlen=0)
     assert main(["train", "--resume", str(folder)]) == 2, "it has ended"
     (end,) = kinds(folder, Finished)
@@ -363,9 +364,9 @@ def test_slow_motion_makes_a_step_now_and_then_with_a_closeup(tmp_path: Path, mo
     folder, waits = folder_for(tmp_path / "run", SPEC_20), []
     now = 0.0
     monkeypatch.setattr("time.monotonic", lambda: now)
-    commands = {2: ["slow"], 5: ["resume"], 7: ["step"], 8: ["resume"]}
+    commands = {2: [Slow()], 5: [Resume()], 7: [Step()], 8: [Resume()]}
 
-    def receive(wait: float) -> str | None:
+    def receive(wait: float) -> Order | None:
         nonlocal now
         made = len(kinds(folder, Progress))
         if commands.get(made) and (wait == 0 or made > 5 or wait < 3):

@@ -11,8 +11,9 @@ import pytest
 
 from iwae_core.training.events import Closeup, Event, Progress, Record, encode
 from iwae_core.training.spec import ExperimentSpec, RunSpec
-from iwae_lab.engines import ENGINES, Engine, EngineLimits
-from iwae_lab.engines.local import LocalEngine, Worker
+from iwae_lab.engines import BACKENDS, Engine, EngineLimits, open_engine
+from iwae_lab.engines.local import WorkerProcesses
+from iwae_lab.engines.process import Worker
 from iwae_lab.engines.runner import run
 from iwae_lab.records.folder import LOG, SPEC
 from iwae_lab.records.log import read_log
@@ -32,22 +33,28 @@ def used_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("iwae_lab.engines.local.Worker", lambda: IDLE.pop() if IDLE else Worker())
 
 
+def another(engine: Engine, folder: Path, limits: EngineLimits = LIMITS) -> Engine:
+    """A further engine of the same kind."""
+    return Engine(folder, type(engine.backend)(limits), limits)
+
+
+def processes(engine: Engine) -> WorkerProcesses:
+    """The backend of an engine of worker processes."""
+    assert isinstance(engine.backend, WorkerProcesses)
+    return engine.backend
+
+
 def dismiss(engine: Engine) -> None:
     """Close an engine, but keep its workers for the next test."""
-    if isinstance(engine, LocalEngine):
-        engine._closing.set()
-        engine._supervisor.join()
-        deadline = time.monotonic() + 5
-        for worker in engine._workers.values():
-            worker.write("leave")
-            while worker.alive and not worker.ready and time.monotonic() < deadline:
-                worker.listen(0.0)
-                time.sleep(0.01)
-        ready = [worker for worker in engine._workers.values() if worker.alive and worker.ready]
-        IDLE.extend(ready + [worker for worker in engine._spares if worker.alive])
-        engine._workers = {run_id: worker for run_id, worker in engine._workers.items() if worker not in ready}
-        engine._spares = [worker for worker in engine._spares if worker not in IDLE]
-    engine.close()
+    backend = engine.backend
+    if isinstance(backend, WorkerProcesses):
+        close, backend.close = backend.close, lambda: None  # type: ignore[method-assign]
+        engine.close()  # those that save their state in time become spare
+        IDLE.extend(worker for worker in backend._spares if worker.alive)
+        backend._spares = []
+        close()
+    else:
+        engine.close()
 
 
 @atexit.register
@@ -56,13 +63,13 @@ def _close() -> None:
         worker.close()
 
 
-@pytest.fixture(params=list(ENGINES))
+@pytest.fixture(params=list(BACKENDS))
 def make_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeEngine]:
     """Engines on one folder, with limits by name."""
     engines: list[Engine] = []
 
     def make(**settings: float) -> Engine:
-        engines.append(ENGINES[request.param](tmp_path, replace(LIMITS, **settings)))  # type: ignore[arg-type]
+        engines.append(open_engine(request.param, tmp_path, replace(LIMITS, **settings)))  # type: ignore[arg-type]
         return engines[-1]
 
     yield make
@@ -71,9 +78,9 @@ def make_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make
 
 
 @pytest.fixture
-def local(tmp_path: Path) -> Iterator[LocalEngine]:
-    """The engine of worker processes."""
-    engine = LocalEngine(tmp_path / "runs", replace(LIMITS, hang=6.0))
+def local(tmp_path: Path) -> Iterator[Engine]:
+    """An engine of worker processes."""
+    engine = open_engine("local", tmp_path / "runs", replace(LIMITS, hang=6.0))
     yield engine
     dismiss(engine)
 

@@ -13,7 +13,7 @@ from plotly.utils import PlotlyJSONEncoder
 
 from iwae_core.training.snapshots import DIGITS
 from iwae_core.training.spec import ExperimentSpec
-from iwae_lab.engines import State, UnknownRunError
+from iwae_lab.engines import State, UnknownExperimentError
 from iwae_lab.history.history import History
 from iwae_lab.history.view import View
 from iwae_lab.shipped.recording import recording
@@ -84,7 +84,7 @@ def scene_of(look: Look) -> Scene:
     """The run that is looked at.
 
     Raises:
-        UnknownRunError: there is no such run, or no longer.
+        UnknownExperimentError: there is no such run, or no longer.
     """
     if look.run:
         state = engine().state(look.run)
@@ -102,7 +102,7 @@ def stamp(look: Look) -> Hashable:
     """Changes whenever the drawing may: cheap to ask for."""
     try:
         return tuple(_version(run_id, look.part in LIVELY) for run_id in look.runs)
-    except UnknownRunError:
+    except UnknownExperimentError:
         return "gone"
 
 
@@ -121,7 +121,7 @@ def draw(look: Look) -> str:
             return _drawings[look][1]
     try:
         drawing = json.dumps(PARTS[look.part](look), cls=PlotlyJSONEncoder, separators=(",", ":"))
-    except UnknownRunError as error:
+    except UnknownExperimentError as error:
         return json.dumps({"html": f"<p>{escape(str(error))}.</p>", "missing": f"{error}."})
     with _lock:
         _drawings[look] = version, drawing
@@ -133,5 +133,5 @@ def draw(look: Look) -> str:
 def watched(look: Look) -> None:
     """Tell the engine that somebody looks at these runs, or it would pause them after a while."""
     for run_id in look.runs:
-        with suppress(UnknownRunError):
+        with suppress(UnknownExperimentError):
             engine().touch(run_id)

@@ -26,7 +26,7 @@ LINKS = {
 
 def share(run_id: str | None) -> None:
     """Three menus below the page: links, files, and the visitor's own runs."""
-    mine = engine().runs(visitor())[:OWN]
+    mine = engine().experiments(visitor())[:OWN]
     with st.container(horizontal=True):
         if mine:
             with st.popover("Your runs", icon=":material/history:"):

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import streamlit as st
 
-from iwae_lab.engines import UnknownRunError
+from iwae_lab.engines import UnknownExperimentError
+from iwae_lab.engines.protocol import Stop
 from iwae_lab.figures import against_training_k, sweep_summary
 from iwae_lab.history.sweep import MAX_MEMBERS, members
 from iwae_lab.shipped.models import shipped
@@ -71,7 +72,7 @@ def _known(text: str) -> list[str]:
         try:
             engine().spec(run_id)
             found.append(run_id)
-        except UnknownRunError as error:
+        except UnknownExperimentError as error:
             st.warning(f"{error}.")
     return found
 
@@ -86,4 +87,4 @@ def _train() -> None:
 def _stop(ids: list[str]) -> None:
     with told("Not stopped"):
         for run_id in ids:
-            engine().send(run_id, "stop", owner=visitor())
+            engine().send(run_id, Stop(), owner=visitor())
