@@ -1,4 +1,4 @@
-"""Writes the tables of estimators and of shipped models into README: `python -m tools.tables`; a test compares them."""
+"""Writes the tables of README, in `python -m tools.tables`: estimators, shipped models, the house. A test compares them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +7,7 @@ from iwae_core.estimators import ESTIMATORS, Estimator
 from iwae_core.models import MODELS
 from iwae_lab.shipped.models import SHIPPED, manifest
 from tests.support.enumeration import CASES
+from tools import house
 
 ROOT = Path(__file__).parents[1]
 HEAD = "| name | θ climbs | φ climbs | unbiased | gradient path | works with | mean verified exactly on | source |\n"
@@ -19,7 +20,7 @@ def tables() -> dict[str, str]:
     """Each table in Markdown, by the name in its marks."""
     estimators = HEAD + "|:--|:--|:--|:--|:--|:--|:--|:--|\n" + "".join(estimator_rows())
     models = MODELS_HEAD + "|:--|:--|--:|--:|--:|--:|--:|--:|\n" + "".join(model_rows())
-    return {"estimators": estimators, "models": models}
+    return {"estimators": estimators, "models": models, "house": house.table()}
 
 
 def marked(name: str, text: str) -> str:

@@ -182,17 +182,6 @@ def chosen() -> ExperimentSpec:
     return ExperimentSpec(runs, swaps=parse_swaps(state["swaps"]), **values)
 
 
-def adopt(spec: ExperimentSpec) -> None:
-    """Make the settings those of an experiment."""
-    first = spec.runs[0]
-    own = [{"estimator": run.estimator, **run.settings} for run in spec.runs]
-    for entry, run in zip(own, spec.runs, strict=True):
-        if run.k != first.k:
-            entry["k"] = run.k
-    choose(runs=runs_text(own), k=first.k, model=first.model, swaps=",".join(map(str, spec.swaps)))
-    choose(**{name: getattr(spec, name) for name in EXPERIMENT if name not in ("runs", "k", "model", "swaps")})
-
-
 def choose(**values: Any) -> None:
     """Set settings, from a button's callback."""
     st.session_state.update(values)

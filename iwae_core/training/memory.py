@@ -10,12 +10,12 @@ from iwae_core.data.mnist import PIXELS
 from iwae_core.models import MODELS
 from iwae_core.randomness import generator
 from iwae_core.training.fields import SpecError
+from iwae_core.training.run import ROWS
 from iwae_core.training.spec import ExperimentSpec
 
 # Measured on Linux with torch 2.13, MB of 1,000,000 bytes.
 LOADING = 690.0  # at the moment at which the data are read
 IDLE = 480.0  # afterwards, with two training threads
-ROWS = 2500  # k x images that pass the networks at once, unless k alone is more
 EVALUATED = 50  # images whose log-weights are held at once
 FLOAT = 4
 

@@ -8,33 +8,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).parents[2]
-# Each package from the ground up. A folder, or a file beside the folders, imports from floors below its own only.
-FLOORS: dict[str, list[set[str]]] = {
-    "iwae_core": [
-        {"registry", "randomness", "device"},
-        {"bounds", "data"},
-        {"draws"},
-        {"estimators", "models", "black_box"},
-        {"exact", "evaluation"},
-        {"training"},
-    ],
-    "iwae_lab": [
-        {"arguments", "history", "records"},
-        {"engines", "figures", "shipped", "words"},
-        {"lessons", "take_home"},
-        {"cli"},
-        {"__main__"},
-    ],
-    "ui": [{"session", "settings", "visitor"}, {"controls", "live"}, {"lessons", "pages"}],
-}
-PACKAGES = tuple(FLOORS)  # from the ground up, too
-PLACE = {
-    (package, room): (PACKAGES.index(package), floor)
-    for package, floors in FLOORS.items()
-    for floor, rooms in enumerate(floors)
-    for room in rooms
-}
+from tools.house import PACKAGES, PLACE, ROOT
+
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 BARRED = {"iwae_core": {"streamlit", "plotly", "iwae_lab", "ui", "benchmarks", "tests"}}
 BARRED["iwae_lab"] = {"streamlit", "ui", "tests"}
