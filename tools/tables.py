@@ -1,4 +1,4 @@
-"""Writes the tables of README, in `python -m tools.tables`: estimators, shipped models, the house. A test compares them."""
+"""Writes the tables of README: `python -m tools.tables`. They are the estimators, the shipped models and the house."""
 
 from collections.abc import Iterator
 from pathlib import Path
