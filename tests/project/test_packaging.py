@@ -127,7 +127,7 @@ def test_the_page(installed: Installed) -> None:
         assert answer(f"{url}/_stcore/script-health-check", server) == "ok", "the page can be drawn"
         assert workers(installed.folder), "and has a process to train in"
         server.send_signal(signal.SIGINT)
-        output, _ = server.communicate(timeout=30)
+        output, _ = server.communicate(timeout=60)
     assert url in output
     assert "usage statistics" not in output, "Streamlit has not found the settings"
     assert not workers(installed.folder)
