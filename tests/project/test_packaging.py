@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.installed import ROOT, Installed, build_wheel, install
-from support.pages import workers
 
 from iwae_lab import __version__
 from iwae_lab.figures import plotly_js
 from iwae_lab.shipped import models
+from tests.support.installed import ROOT, Installed, build_wheel, install
+from tests.support.pages import workers
 
 PACKAGES = "iwae_core", "iwae_lab", "ui"
 FRONT = "app.py", ".streamlit/config.toml"
