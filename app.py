@@ -1,10 +1,10 @@
-"""The front door: page set-up and navigation, nothing else. Start it with `streamlit run app.py`."""
+"""The front door: page set-up and navigation, nothing else. Start it with `iwae demo`."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib import import_module
-from pathlib import Path
+from importlib.resources import files
 from threading import Thread
 from typing import Any
 
@@ -14,7 +14,7 @@ from streamlit import runtime
 
 from ui.lessons import TITLES
 
-ICON = Path(__file__).parent / "ui" / "icon.png"
+ICON = files("ui") / "icon.png"
 
 
 def main() -> None:

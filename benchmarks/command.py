@@ -9,12 +9,20 @@ from pathlib import Path
 from benchmarks import comparisons, measure, table
 from benchmarks.process import ROOT, BenchError
 
-__all__ = ["BenchError", "bench"]
-
 RESULTS = Path(__file__).with_name("results.json")
 
 
 def bench(options: Namespace) -> int:
+    """`_bench`, with what goes wrong told in one line."""
+    try:
+        _bench(options)
+    except BenchError as error:
+        print(f"iwae: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _bench(options: Namespace) -> None:
     """Measure on one core, then on all; print the table, or all numbers as JSON; `--write` puts both into the clone."""
     effort = measure.QUICK if options.quick else measure.FULL
     chosen = comparisons.QUICK if options.quick else comparisons.FULL
@@ -28,7 +36,6 @@ def bench(options: Namespace) -> int:
     if options.write:
         RESULTS.write_text(json.dumps(measured, indent=1) + "\n")
         table.write(ROOT / "README.md", text)
-    return 0
 
 
 def _report(line: str) -> None:

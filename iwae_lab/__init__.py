@@ -1,1 +1,3 @@
 """Keeps experiments, runs them, draws and explains them; knows nothing of the page."""
+
+__version__ = "0.1.0"  # of the whole program; the package that is built reads it here

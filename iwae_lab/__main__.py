@@ -1,34 +1,24 @@
-"""The command line: `iwae train ...`, `evaluate DIR` and the rest of `iwae_lab.cli.commands`."""
+"""The command line: `iwae train ...`, `evaluate DIR` and the rest of `iwae_lab.cli.commands`, and `iwae demo`."""
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
-from iwae_core.data import DataError
-from iwae_core.device import DeviceError
-from iwae_core.training.fields import SpecError
-from iwae_core.training.process import prepare_process
-from iwae_lab.arguments import UsageError
-from iwae_lab.cli.commands import COMMANDS
-from iwae_lab.cli.options import parser
-from iwae_lab.records.checkpoint import CheckpointError
-from iwae_lab.records.log import LogError
-from iwae_lab.shipped.models import PretrainedError
+from iwae_lab import __version__
+from iwae_lab.cli.above import command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    try:
-        options = parser().parse_args(arguments)
-        prepare_process()
-        return COMMANDS[options.command](options)
-    except (UsageError, SpecError) as error:
-        print(f"iwae: {error}", file=sys.stderr)
-        return 2
-    except (CheckpointError, LogError, DataError, DeviceError, PretrainedError, OSError) as error:
-        print(f"iwae: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    # What needs no torch does not wait the seconds that it takes to load; the page loads it while a browser starts.
+    if words[:1] == ["demo"]:
+        return command("demo")(words[1:])
+    if words == ["--version"]:
+        print(f"iwae {__version__}")
+        return 0
+    code: int = import_module("iwae_lab.cli.program").main(words)
+    return code
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from iwae_core.training.events import Failed, Finished
 from iwae_core.training.loop import Experiment, load_models
 from iwae_core.training.spec import ExperimentSpec, RunSpec, Swap
 from iwae_lab.arguments import UsageError, requested, whole_numbers
+from iwae_lab.cli import above
 from iwae_lab.cli.options import EVIDENCE, SIGNAL, parser
 from iwae_lab.cli.printed import (
     EVIDENCE_K,
@@ -195,14 +196,12 @@ def _active(model: Model, x: Tensor, seed: int) -> list[int]:
 def bench(options: argparse.Namespace) -> int:
     """Measure speed, if the benchmarks are here: they belong to a clone of the repository, not to an installation."""
     try:
-        from benchmarks import command
+        measure = above.command("bench")
     except ModuleNotFoundError as error:
-        raise UsageError(f"bench runs in a clone of the repository, from its top folder ({error})") from error
-    try:
-        return command.bench(options)
-    except command.BenchError as error:
-        print(f"iwae: {error}", file=sys.stderr)
-        return 1
+        raise UsageError(
+            f"bench runs in a clone of the repository: call `python -m iwae_lab bench` in its top folder ({error})"
+        ) from error
+    return measure(options)
 
 
 def _trained(folder: Path) -> tuple[dict[str, Any], ExperimentSpec, list[Model]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from iwae_core.estimators import ESTIMATORS
 from iwae_core.training.fields import Limits, limits
 from iwae_core.training.spec import ExperimentSpec
+from iwae_lab import __version__
 from iwae_lab.arguments import PROGRAM, Parser, number_options, train_options
 from iwae_lab.shipped.models import SHIPPED
 
@@ -13,8 +14,9 @@ from iwae_lab.shipped.models import SHIPPED
 def parser() -> Parser:
     """The commands and their options, with defaults and limits from the specification."""
     root = Parser(prog=PROGRAM, description="Train and compare multi-sample variational bounds.")
+    root.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = root.add_subparsers(
-        required=True, dest="command", metavar="train | evaluate | evidence | signal | report | ship | bench"
+        required=True, dest="command", metavar="demo | train | evaluate | evidence | signal | report | ship | bench"
     )
     train_options(commands.add_parser("train", help="train one or more estimators in lockstep"))
 
@@ -54,6 +56,7 @@ def parser() -> Parser:
     report.add_argument("directory", type=Path, metavar="DIR", help="a folder written by train")
     report.add_argument("--out", type=Path, required=True, metavar="FILE", help="HTML file to write")
     report.add_argument("--csv", type=Path, metavar="FILE", help="CSV file to write as well")
+    commands.add_parser("demo", help="serve the page on this machine; its options are those of streamlit run")
     return root
 
 

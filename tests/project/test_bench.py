@@ -147,6 +147,6 @@ def test_the_table_in_readme_is_of_the_results() -> None:
 
 
 def test_outside_a_clone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setitem(sys.modules, "benchmarks", None)
+    monkeypatch.setitem(sys.modules, "benchmarks.command", None)
     assert main(["bench"]) == 2
     assert "bench runs in a clone of the repository" in capsys.readouterr().err

@@ -83,7 +83,7 @@ def test_the_recorded_experiment_shows_what_the_page_says(recorded: History) -> 
     assert estimate(last.iwae[:, 0] - last.elbo).mean == pytest.approx(0, abs=1e-4), "equal at k = 1"
 
 
-@pytest.mark.skipif(not (ROOT / ".venv" / "runtime").exists(), reason="`make demo` would set up everything first")
+@pytest.mark.skipif(not (ROOT / ".venv" / "program").exists(), reason="`make demo` would set up everything first")
 def test_make_demo_serves_the_page() -> None:
     assert "make demo" in README
     with socket.socket() as probe:

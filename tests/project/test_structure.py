@@ -12,7 +12,7 @@ from tools.house import PACKAGES, PLACE, ROOT
 
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 BARRED = {"iwae_core": {"streamlit", "plotly", "iwae_lab", "ui", "benchmarks", "tests"}}
-BARRED["iwae_lab"] = {"streamlit", "ui", "tests"}
+BARRED["iwae_lab"] = {"streamlit", "ui", "benchmarks", "tests"}
 BARRED["ui"] = {"torch", "tests", "benchmarks"}
 
 
