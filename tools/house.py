@@ -22,7 +22,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"cli"},
         {"__main__"},
     ],
-    "ui": [{"session", "settings", "visitor"}, {"controls", "live"}, {"lessons", "pages"}, {"demo"}],
+    "ui": [{"demo", "session", "settings", "visitor"}, {"controls", "live"}, {"lessons", "pages"}],
 }
 PACKAGES = tuple(FLOORS)  # from the ground up, too
 PLACE = {

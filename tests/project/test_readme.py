@@ -53,9 +53,26 @@ def test_the_table_of_estimators_is_up_to_date() -> None:
         assert tables.marked(name, table) in README, "run python -m tools.tables"
 
 
+def example(about: str) -> str:
+    """The one block of Python that is about this."""
+    (found,) = [block for block in re.findall(r"```python\n(.*?)```", README, re.S) if about in block]
+    return str(found)
+
+
+def test_the_quick_start_trains_and_evaluates(capsys: pytest.CaptureFixture[str]) -> None:
+    quick_start = example("train(spec)")
+    assert len([line for line in quick_start.splitlines() if line]) <= 10
+    assert set(re.findall(r"from (\S+) import", quick_start)) == {"iwae_core"}
+    exec(compile(quick_start, "README.md", "exec"), {})
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert {(line[1], line[2]) for line in lines} == {("VAE", "L_100"), ("IWAE", "L_100")}
+    for label in "VAE", "IWAE":
+        steps = {int(line[0]): float(line[3]) for line in lines if line[1] == label}
+        assert steps[60] > steps[0] + 100, "it has learned"
+
+
 def test_the_black_box_example_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.S)
-    exec(compile(example, "README.md", "exec"), {})
+    exec(compile(example("y = torch.tensor"), "README.md", "exec"), {})
     elbo, evidence = map(float, re.findall(r"-\d+\.\d+", capsys.readouterr().out))
     said = map(float, re.search(r"prints `ELBO (\S+), log p\(y\) about (\S+)`", README).groups())  # type: ignore[union-attr]
     assert [elbo, evidence] == pytest.approx(list(said), abs=0.1)
