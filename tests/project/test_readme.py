@@ -68,7 +68,7 @@ def test_the_quick_start_trains_and_evaluates(capsys: pytest.CaptureFixture[str]
     assert {(line[1], line[2]) for line in lines} == {("VAE", "L_100"), ("IWAE", "L_100")}
     for label in "VAE", "IWAE":
         steps = {int(line[0]): float(line[3]) for line in lines if line[1] == label}
-        assert steps[60] > steps[0] + 100, "it has learned"
+        assert steps[60] > steps[0] + 30, "it has learned"
 
 
 def test_the_black_box_example_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
