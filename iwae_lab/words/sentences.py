@@ -107,17 +107,16 @@ def plus_minus(value: Estimate, sign: bool = False) -> str:
     return f"{text} ± {2 * float(value.stderr):.2f}"
 
 
-def readout(reading: Reading) -> str:
-    """The numbers at the marker, as a Markdown table."""
+def readout(reading: Reading) -> list[list[str]]:
+    """The numbers at the marker as a table: its head in Markdown, its rows in plain text."""
     labels = reading.labels
-    first, last = labels[0], labels[-1]
-    rows = [f"| at k = {reading.k:,} | $L_k$ | ELBO | $L_k$ − ELBO |", "|:--|--:|--:|--:|"]
+    rows = [[f"at k = {reading.k:,}", "$L_k$", "ELBO", "$L_k$ − ELBO"]]
     for label, iwae, elbo, gain in zip(labels, reading.iwae, reading.elbo, reading.gain, strict=True):
-        rows.append(f"| {label} | {plus_minus(iwae)} | {plus_minus(elbo)} | {plus_minus(gain, True)} |")
+        rows.append([label, plus_minus(iwae), plus_minus(elbo), plus_minus(gain, True)])
     if len(labels) > 1:
-        leads = f"{plus_minus(reading.iwae_lead, True)} | {plus_minus(reading.elbo_lead, True)}"
-        rows.append(f"| {last} − {first} | {leads} | |")
-    return "\n".join(rows)
+        leads = [plus_minus(reading.iwae_lead, True), plus_minus(reading.elbo_lead, True)]
+        rows.append([f"{labels[-1]} − {labels[0]}", *leads, ""])
+    return rows
 
 
 def findings(reading: Reading, dialect: Dialect = Dialect.STATISTICS) -> list[str]:

@@ -45,10 +45,12 @@ from iwae_lab.take_home.recipe import performed, snippet
 from iwae_lab.take_home.report import FRAMES, report
 from iwae_lab.take_home.table import Row, csv_text, rows
 from iwae_lab.words import sentences as words
-from iwae_lab.words.markup import inline, markdown_table
+from iwae_lab.words.markup import inline
 from iwae_lab.words.markup import math as mathml
+from iwae_lab.words.templates import macros
 from tools.browser import record_requests
 
+TABLE = macros("iwae_lab/words/macros.html.jinja").table
 ROOT = Path(__file__).parents[2]
 QUICK = ExperimentSpec((RunSpec("vae", 2), RunSpec("iwae", 2)), batch_size=3, steps=4, eval_images=3, eval_k=5)
 SWAPPING = replace(
@@ -501,10 +503,18 @@ def test_the_report_says_what_the_words_say() -> None:
     reading = read_at(history, View(QUICK.eval_ks[-1]))
     assert reading is not None
     text = report(history)
-    assert markdown_table(words.readout(reading)) in text
+    head, *body = words.readout(reading)
+    assert TABLE(map(inline, head), body) in text
     assert all(f"<p>{inline(finding)}</p>" in text for finding in words.findings(reading))
     assert "$" not in text.partition("<figure")[0].partition("<main>")[2]
     assert "**" not in text.partition("Repeat it")[0].partition("<main>")[2]
+
+
+def test_the_report_speaks_one_dialect() -> None:
+    text = Document(report(small(), words.Dialect.DEEP_LEARNING)).text
+    assert "from the encoder" in text
+    assert "same 5 samples" in text
+    assert "draws" not in text
 
 
 @pytest.mark.parametrize(
@@ -524,7 +534,7 @@ def test_reports_of_unfinished_experiments(events: tuple[Event, ...], words_said
 
 
 def test_labels_are_escaped_wherever_they_appear(monkeypatch: pytest.MonkeyPatch) -> None:
-    label = "</script><script>alert(1)</script><b title='\"&"
+    label = "</script><script>alert(1)</script><b title='\"&$\\text{<script>alert(2)</script>}$"
     monkeypatch.setattr(RunSpec, "label", property(lambda run: label))
     page = Document(report(small()))
     assert len(page.scripts) == len(page.named("figure")) - 1 - 2 * 2 + 2, "one for each chart, plotly.js and ours"
@@ -595,8 +605,13 @@ def test_broken_latex_breaks_no_report(latex: str) -> None:
 def test_markdown_becomes_html() -> None:
     assert inline("a < b **bold** `x` & c") == "a &lt; b <strong>bold</strong> <code>x</code> &amp; c"
     assert inline("**The $k$**") == "<strong>The <math><mi>k</mi></math></strong>"
-    assert markdown_table("| a | $b$ |\n|:--|--:|\n| 1 | <2 |").count("</t") == 9
-    assert '<th scope="row">1</th><td>&lt;2</td>' in markdown_table("| a | $b$ |\n|:--|--:|\n| 1 | <2 |")
+
+
+def test_cells_are_text_unless_they_are_html() -> None:
+    table = TABLE([inline("a"), inline("$b$")], [["1", "<2"]])
+    assert table.count("</t") == 9
+    assert '<th scope="col"><math><mi>b</mi></math></th>' in table
+    assert '<th scope="row">1</th><td>&lt;2</td>' in table
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,25 @@
 """What a browser may ask the live web socket for, and what it is told of runs that are not there."""
 
 import json
+import os
 from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 import ui.live.parts  # noqa: F401  (registers what can be drawn)
+from iwae_core.training.events import Closeup, Failed, Snapshot, Started
+from iwae_core.training.spec import RunSpec
+from iwae_lab.records.folder import LOG, SPEC
+from iwae_lab.records.log import EventLog, read_log
+from iwae_lab.shipped.recording import RECORDING, recording
 from ui import session
 from ui.live.scene import PARTS, Look, draw, stamp
+
+DIGIT = np.zeros(784, np.uint8)
+HOSTILE = "</p><script>alert(1)</script>$\\text{<script>alert(2)</script>}$<b title='\"&"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -55,3 +67,46 @@ def test_a_run_that_is_not_there_is_told(run: str) -> None:
     assert stamp(look) == "gone"
     assert "there is no run" in json.loads(draw(look))["missing"]
     assert "<script>" not in json.loads(draw(look))["html"]
+
+
+class Seen(HTMLParser):
+    """The elements and the text of some HTML."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.text = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def failed() -> str:
+    """The id of a run that tells everything, and failed with an error that is HTML."""
+    folder = Path(os.environ["IWAE_RUNS_DIR"]) / ("f" * 32)
+    folder.mkdir(parents=True)
+    (folder / SPEC).write_text(recording().spec.to_json())  # type: ignore[union-attr]
+    seen = np.zeros((2, 1), np.float32)
+    step = Closeup(1, (1, 1), DIGIT, seen, seen, seen, np.zeros((2, 2, 2), np.float32), np.stack([DIGIT[None]] * 2))
+    told = [record.event for record in read_log(RECORDING) if isinstance(record.event, Started | Snapshot)]
+    with EventLog(folder / LOG) as log:
+        for event in (*told, step, Failed(6000, f"an error: {HOSTILE}")):
+            log.append(event, 1.0)
+    return folder.name
+
+
+@pytest.mark.parametrize("part", ["reading", "digits", "story", "status", "members"])
+def test_labels_and_errors_that_are_html_are_shown_as_text(
+    part: str, failed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RunSpec, "label", property(lambda run: HOSTILE))
+    seen = Seen(json.loads(draw(Look(part, failed)))["html"])
+    assert not seen.tags & {"script", "b"}
+    assert "<script>alert(1)</script>" in seen.text
+    assert (f"an error: {HOSTILE}." in seen.text) == (part == "status")

@@ -1,11 +1,6 @@
 """The live parts: figures, the status line, the numbers, digits, one step told slowly, and a sweep."""
 
-import base64
-from html import escape
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from iwae_core.training.events import Failed
 from iwae_lab.engines import State
@@ -13,11 +8,12 @@ from iwae_lab.figures import COLOURS, FIGURES, against_training_k, digit_sheet, 
 from iwae_lab.history.reading import read_at
 from iwae_lab.history.sweep import points
 from iwae_lab.words import sentences as words
-from iwae_lab.words.markup import inline, markdown_table
+from iwae_lab.words.templates import macros
 from ui.live.chart import figure_json
 from ui.live.scene import PARTS, Look, Part, Scene, part, scene_of
 from ui.session import engine
 
+HTML = macros("ui/live/parts.html.jinja")
 AGAINST_K = ("bounds", "spread", "gap", "difference")
 
 
@@ -57,11 +53,11 @@ def reading(scene: Scene) -> dict[str, Any]:
     """The numbers at the marker and what they mean."""
     reading = read_at(scene.history, scene.view)
     if reading is None:
-        return {"html": _paragraph(words.NO_EVALUATION)}
-    findings = "".join(_paragraph(text) for text in words.findings(reading, scene.dialect))
-    precision = f'<p class="quiet">{inline(words.say(words.PRECISION, scene.dialect))}</p>'
+        return {"html": HTML.paragraph(words.NO_EVALUATION)}
+    head, *body = words.readout(reading)
+    precision, findings = words.say(words.PRECISION, scene.dialect), words.findings(reading, scene.dialect)
     spoken = FIGURES["bounds"].summary(scene.history, scene.view)
-    return {"html": markdown_table(words.readout(reading)) + precision + findings, "spoken": spoken}
+    return {"html": HTML.reading(head, body, precision, findings), "spoken": spoken}
 
 
 @part
@@ -69,27 +65,15 @@ def digits(scene: Scene) -> dict[str, Any]:
     """Held-out digits, each model's reconstructions of them, and digits drawn from each model's prior."""
     history = scene.history
     if history.originals is None or not history.snapshots:
-        return {"html": _paragraph(words.NO_EVALUATION)}
+        return {"html": HTML.paragraph(words.NO_EVALUATION)}
     snapshot, labels = history.snapshots[scene.view.at], history.labels
     reconstructed = words.say("{reconstruction}", scene.dialect)
-    rows = [_row(words.say("{held_out}", scene.dialect), history.originals, "currentColor")]
+    rows = [(words.say("{held_out}", scene.dialect), digit_sheet(history.originals), "currentColor")]
     for what, drawn in (reconstructed, snapshot.reconstructions), ("sampled from the prior", snapshot.samples):
-        rows += [_row(f"{label}: {what}", *row) for label, *row in zip(labels, drawn, COLOURS, strict=False)]
+        for label, pictures, colour in zip(labels, drawn, COLOURS, strict=False):
+            rows.append((f"{label}: {what}", digit_sheet(pictures), colour))
     active = [f"{label} {n} of {of}" for label, n, of in zip(labels, snapshot.active, snapshot.units, strict=False)]
-    note = f'<p class="quiet">Active units: {escape(", ".join(active))}.</p>' if active else ""
-    return {"html": "".join(rows) + note}
-
-
-def _paragraph(text: str) -> str:
-    return f"<p>{inline(text)}</p>"
-
-
-def _row(caption: str, pictures: NDArray[np.uint8], colour: str) -> str:
-    png = base64.b64encode(digit_sheet(pictures)).decode()
-    return (
-        f'<figure><figcaption style="border-color:{colour}">{escape(caption)}</figcaption>'
-        f'<img src="data:image/png;base64,{png}" alt="{escape(caption)}"></figure>'
-    )
+    return {"html": HTML.digits(rows, active)}
 
 
 @part
@@ -97,28 +81,24 @@ def story(scene: Scene) -> dict[str, Any]:
     """The newest single step in four parts, lit up one after the other."""
     seen, dialect = scene.history.closeup, scene.dialect
     if seen is None:
-        return {"html": _paragraph(words.NO_STEP)}
-    digits = _row(words.say("{x}", dialect), seen.image[None], "currentColor")
+        return {"html": HTML.paragraph(words.NO_STEP)}
+    rows = [(words.say("{x}", dialect), digit_sheet(seen.image[None]), "currentColor")]
     for label, pictures, colour in zip(scene.history.labels, seen.decoded, COLOURS, strict=False):
-        digits += _row(f"{label}: what its first draws say", pictures, colour)
+        rows.append((f"{label}: what its first draws say", digit_sheet(pictures), colour))
     told = [words.say(text, dialect) for text in words.step_story(scene.history.labels, seen)]
-    items = "".join(f"<li>{inline(text)}</li>" for text in told)
-    return {"html": f'<ol class="story">{items}</ol>{digits}'}
+    return {"html": HTML.story(told, rows)}
 
 
 @part
 def status(scene: Scene) -> dict[str, Any]:
     """What the run is doing, how far it is, and what it trains."""
     history, spec, state = scene.history, scene.spec, scene.state
-    described = f'<p class="quiet">{escape(words.describe(spec))}</p>'
+    described = words.describe(spec)
     if state is None:
-        return {"html": f"<p><strong>{words.RECORDED}</strong></p>{described}", "state": None}
+        return {"html": HTML.recorded(words.RECORDED, described), "state": None}
     text = words.status(history, spec, state, engine().position(scene.look.run))
-    bar = f'<progress max="{spec.steps}" value="{history.step}" aria-label="steps made"></progress>'
-    body = f"<p>{escape(text)}</p>{bar}"
-    if notice := _notice(scene):
-        body += f'<p class="notice" role="alert">{escape(notice)}</p>'
-    return {"html": body + described, "state": state.value}
+    html = HTML.status(text, history.step, spec.steps, _notice(scene), described)
+    return {"html": html, "state": state.value}
 
 
 def _notice(scene: Scene) -> str:
@@ -140,19 +120,18 @@ def _sweep(look: Look) -> dict[str, Any]:
 
 def _members(look: Look) -> dict[str, Any]:
     """How far each member of a sweep is, and its numbers."""
-    rows, states = ["| training k | | step | " + " | ".join(("L_k", "ELBO")) + " |", "|:--|:--|--:|--:|--:|"], []
+    rows, states = [], []
     for run_id in look.runs:
         history, spec, state = engine().history(run_id), engine().spec(run_id), engine().state(run_id)
         states.append(state)
         for index, run in enumerate(spec.runs):
-            numbers = [" ", " "]
+            numbers = ["", ""]
             if history.snapshots:
                 found = points([history])[index]
                 numbers = [words.plus_minus(found.l_k), words.plus_minus(found.elbo)]
-            step = f"{history.step:,} of {spec.steps:,}, {state}"
-            rows.append(f"| {run.k} | {run.label} | {step} | {numbers[0]} | {numbers[1]} |")
+            rows.append([str(run.k), run.label, f"{history.step:,} of {spec.steps:,}, {state}", *numbers])
     active = any(state.active for state in states)
-    return {"html": markdown_table("\n".join(rows)), "state": "running" if active else "ended"}
+    return {"html": HTML.members(rows), "state": "running" if active else "ended"}
 
 
 PARTS |= {"sweep": _sweep, "members": _members}

@@ -5,10 +5,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass, fields
-from html import escape
 from threading import Lock
 from typing import Any, NamedTuple
 
+from markupsafe import Markup
 from plotly.utils import PlotlyJSONEncoder
 
 from iwae_core.training.snapshots import DIGITS
@@ -122,7 +122,7 @@ def draw(look: Look) -> str:
     try:
         drawing = json.dumps(PARTS[look.part](look), cls=PlotlyJSONEncoder, separators=(",", ":"))
     except UnknownExperimentError as error:
-        return json.dumps({"html": f"<p>{escape(str(error))}.</p>", "missing": f"{error}."})
+        return json.dumps({"html": Markup("<p>{}.</p>").format(error), "missing": f"{error}."})
     with _lock:
         _drawings[look] = version, drawing
         while len(_drawings) > CACHED:
