@@ -1,16 +1,16 @@
 """The shipped models as the lessons name and choose them."""
 
-import base64
 from collections.abc import Sequence
-from html import escape
 
 import streamlit as st
+from markupsafe import Markup
 from numpy import uint8
 from numpy.typing import NDArray
 
 from iwae_core.estimators import ESTIMATORS
 from iwae_lab.figures import digit_sheet
 from iwae_lab.shipped.models import manifest
+from iwae_lab.words.templates import data_url
 
 NOTHING = "No trained model of this kind is shipped with this copy of the program."
 
@@ -28,18 +28,13 @@ def show_digit(pixels: NDArray[uint8], digit: int) -> None:
 
 def show_digits(images: Sequence[tuple[str, NDArray[uint8]]]) -> None:
     """Images `[pixels]` in rows, each above its caption."""
-    style = "display:inline-block;margin:0 0.75rem 0.5rem 0;vertical-align:top;width:86px"
-    words = "font-size:0.8rem;line-height:1.25"
-    st.html(
-        "".join(
-            f'<figure style="{style}">{_img(pixels[None], escape(caption))}'
-            f'<figcaption style="{words}">{escape(caption)}</figcaption></figure>'
-            for caption, pixels in images
-        )
+    figure = Markup(
+        '<figure style="display:inline-block;margin:0 0.75rem 0.5rem 0;vertical-align:top;width:86px">{}'
+        '<figcaption style="font-size:0.8rem;line-height:1.25">{}</figcaption></figure>'
     )
+    st.html("".join(figure.format(_img(pixels[None], caption), caption) for caption, pixels in images))
 
 
-def _img(pixels: NDArray[uint8], alt: str) -> str:
-    data = base64.b64encode(digit_sheet(pixels)).decode()
+def _img(pixels: NDArray[uint8], alt: str) -> Markup:
     style = "width:84px;image-rendering:pixelated;border:1px solid rgba(128,128,128,0.5)"
-    return f'<img alt="{alt}" style="{style}" src="data:image/png;base64,{data}">'
+    return Markup('<img alt="{}" style="{}" src="{}">').format(alt, style, data_url(digit_sheet(pixels)))

@@ -6,9 +6,11 @@ from html import escape
 from typing import NamedTuple
 
 import streamlit as st
+from markupsafe import Markup
 
 from iwae_core.training.fields import Limits
 from iwae_lab.words.glossary import TERMS, Dialect, Term, say
+from iwae_lab.words.templates import template
 from ui.lessons.frame import Lesson
 from ui.lessons.frame import show as show_lesson
 from ui.settings import Setting, number
@@ -26,22 +28,6 @@ SETTINGS = {
     "words_find": Setting("", _find, "find"),
     "words_quiz": number(1, Limits(1, 999, "question")),
 }
-# On a phone each term becomes a card: its cells one below the other, each saying whose word it is.
-STYLE = """<style>
-.terms { border-collapse: collapse; width: 100% }
-.terms th, .terms td { border-bottom: 1px solid rgba(128, 128, 128, 0.3); padding: 0.35rem 0.6rem; text-align: left;
-  vertical-align: top }
-.terms thead th { font-weight: 600 }
-.terms th[scope="row"] { font-weight: 400; font-style: italic; white-space: nowrap }
-.terms code { font-size: 0.8rem; overflow-wrap: anywhere }
-@media (max-width: 640px) {
-  .terms thead { clip-path: inset(50%); height: 1px; overflow: hidden; position: absolute }
-  .terms tr { border-bottom: 1px solid rgba(128, 128, 128, 0.4); display: block; padding: 0.5rem 0 }
-  .terms th, .terms td { border: 0; display: block; padding: 0.1rem 0 }
-  .terms td[data-whose]::before { content: attr(data-whose) ": "; opacity: 0.7 }
-}
-</style>"""
-HEAD = ("symbol", "statistics", "deep learning", "what it is, and where the code has it")
 
 
 class Question(NamedTuple):
@@ -54,10 +40,11 @@ class Question(NamedTuple):
 
 def table(found: list[Term]) -> str:
     """The terms as HTML, a row each."""
-    head = "".join(f'<th scope="col">{text}</th>' for text in HEAD)
-    return (
-        f'{STYLE}<table class="terms"><thead><tr>{head}</tr></thead><tbody>{"".join(map(_row, found))}</tbody></table>'
-    )
+    return template("ui/lessons/words.html.jinja").render(terms=found, symbol=_symbol)
+
+
+def _symbol(term: Term) -> Markup:
+    return Markup(re.sub(r"_(\w+)", r"<sub>\1</sub>", escape(term.symbol)))
 
 
 def matching(text: str) -> list[Term]:
@@ -111,15 +98,6 @@ def _quiz(index: int, dialect: str) -> None:
 
 def _next() -> None:
     st.session_state["words_quiz"] = st.session_state["words_quiz"] % 999 + 1
-
-
-def _row(term: Term) -> str:
-    symbol = re.sub(r"_(\w+)", r"<sub>\1</sub>", escape(term.symbol))
-    return (
-        f'<tr><th scope="row">{symbol}</th><td data-whose="statistics">{escape(term.statistics)}</td>'
-        f'<td data-whose="deep learning">{escape(term.deep_learning)}</td><td>{escape(term.meaning)}'
-        f"<br><code>{escape(term.where)}</code></td></tr>"
-    )
 
 
 def reveal() -> str:
