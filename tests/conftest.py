@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from iwae_core.training.process import prepare_process
 from tests.support.pages import APP, workers
@@ -49,16 +49,20 @@ def url(runs: Path) -> Iterator[str]:
         time.sleep(0.05)
 
 
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """What the pages of a module share: a cache, so that a page appears sooner than to a first visitor."""
+    with browser.new_context() as context:
+        yield context
+
+
 @pytest.fixture
-def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Open pages of one visitor, who keeps cookies; no page may meet an error of its own."""
-    contexts = []
+def open_page(context: BrowserContext) -> Iterator[Callable[..., Page]]:
+    """Open pages of one visitor, who keeps cookies until the test ends; no page may meet an error of its own."""
     errors: list[object] = []
 
     def open_page(url: str, width: int = 1280, height: int = 900, scheme: str = "light") -> Page:
-        if not contexts:
-            contexts.append(browser.new_context())
-        page = contexts[0].new_page()
+        page = context.new_page()
         page.set_viewport_size({"width": width, "height": height})
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
         page.on("pageerror", lambda error: errors.append(error))  # a built-in method cannot be a handler
@@ -67,6 +71,7 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
         return page
 
     yield open_page
-    for context in contexts:
-        context.close()
+    for page in context.pages:
+        page.close()
+    context.clear_cookies()
     assert not errors
