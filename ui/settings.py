@@ -12,11 +12,14 @@ from iwae_core.registry import Registry
 from iwae_core.training.fields import Limits, SpecError, limits
 from iwae_core.training.schedules import SCHEDULES
 from iwae_core.training.spec import MAX_RUNS, SETTINGS, ExperimentSpec, RunSpec, Swap
+from iwae_lab.figures import Place, offered
 from iwae_lab.words.glossary import Dialect
 
 MAX_STEPS = 1_000_000  # the server keeps a row for each in memory; the command line allows more
 DEFAULT = ExperimentSpec()
 OWN = ("k", *SETTINGS)  # what a single run may set for itself
+PLOTS = offered(Place.PLOT)
+PANELS = {"digits": "Digits", **offered(Place.PANEL)}  # digits are pictures, not a figure
 
 
 class Setting(NamedTuple):
@@ -123,12 +126,12 @@ def _experiment() -> Iterator[tuple[str, Setting]]:
 
 EXPERIMENT = dict(_experiment())
 VIEW = {
-    "plot": choice("bounds", ("bounds", "spread", "gap", "difference")),
+    "plot": choice("bounds", tuple(PLOTS)),
     "view_k": number(50, Limits(1, 10_000, "view k")),
     "at": number(-1, Limits(-1, 10**9, "evaluation shown, -1 is the latest")),
     "x": choice("steps", ("steps", "samples", "seconds"), "axis of the training curves"),
     "digit": number(0, Limits(0, 9, "digit shown")),
-    "panel": choice("digits", ("digits", "weights", "plane", "closeup"), "panel"),
+    "panel": choice("digits", tuple(PANELS), "panel"),
     "words": choice(Dialect.STATISTICS.value, tuple(Dialect), "whose words"),
     "preset": number(-1, Limits(-1, 7, "preset whose remarks are shown, -1 is none")),
     "tour": number(0, Limits(0, 7, "step of the tour, 0 is none")),

@@ -12,6 +12,7 @@ from iwae_lab.figures.figure import (
     NO_EVALUATION,
     NOT_KEPT,
     STDERRS,
+    Place,
     Trace,
     against_k,
     band,
@@ -44,6 +45,8 @@ def _bounds_summary(history: History, view: View) -> str:
     label="Bounds against k",
     caption="Both bounds of each model on held-out digits, with two standard errors, as k varies.",
     summary=_bounds_summary,
+    place=Place.PLOT,
+    short="Bounds",
 )
 def bounds_against_k(history: History, view: View) -> go.Figure:
     """L_k (solid) and the k-sample minibatch ELBO (dashed) of every run against k, with +-2 standard errors."""
@@ -86,6 +89,8 @@ def _spread_summary(history: History, view: View) -> str:
         "the line stays where it is, around L_k it narrows while the line climbs."
     ),
     summary=_spread_summary,
+    place=Place.PLOT,
+    short="One estimate",
 )
 def spread(history: History, view: View) -> go.Figure:
     """The mean of each estimate with a band of +-1 standard deviation of one estimate, over fresh samples."""
@@ -143,6 +148,8 @@ def _gap_summary(history: History, view: View) -> str:
     label="Gap to log p(x)",
     caption="How far each bound is below log p(x): the ELBO as far at every k, L_k in the end in proportion to 1/k.",
     summary=_gap_summary,
+    place=Place.PLOT,
+    short="Gap",
 )
 def gap(history: History, view: View) -> go.Figure:
     """log p(x) - L_k (solid) and log p(x) - ELBO (dashed) on logarithmic axes, with +-2 standard errors.
@@ -187,6 +194,8 @@ def _difference_summary(history: History, view: View) -> str:
         "Each model minus the first, image by image on the same noise, with two standard errors of that difference."
     ),
     summary=_difference_summary,
+    place=Place.PLOT,
+    short="Difference",
 )
 def difference(history: History, view: View) -> go.Figure:
     """L_k (solid) and ELBO (dashed) of each run minus those of the first, paired, with +-2 standard errors."""

@@ -4,7 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from iwae_core.evaluation.estimate import Floats
-from iwae_lab.figures.figure import COLOURS, ELBO, FIGURES, L_K, Trace, empty, faint, layout, line, sentence
+from iwae_lab.figures.figure import COLOURS, ELBO, FIGURES, L_K, Place, Trace, empty, faint, layout, line, sentence
 from iwae_lab.history.history import History
 from iwae_lab.history.view import View
 
@@ -34,6 +34,8 @@ def _closeup_summary(history: History, view: View) -> str:
         "pulled. Dashed is the mean of the logs, solid the log of the mean."
     ),
     summary=_closeup_summary,
+    place=Place.PANEL,
+    short="One step",
 )
 def closeup(history: History, view: View) -> go.Figure:
     """log w of each sample before and after the update, each run by itself; dots are as large as the pull."""

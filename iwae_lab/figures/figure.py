@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -24,17 +25,27 @@ NOT_KEPT = "The log of this experiment does not hold it."
 Trace: TypeAlias = dict[str, Any]
 
 
+class Place(StrEnum):
+    """Where a figure is offered: as the large plot, over k, which reports hold too; or as the panel beside it."""
+
+    PLOT = "plot"
+    PANEL = "panel"
+
+
 @dataclass(frozen=True)
 class Figure:
     """A function that draws what there is to see of a history in a view.
 
-    `caption` says in one sentence what it shows, `summary` what there is to see, for readers who do not.
+    `caption` says in one sentence what it shows, `summary` what there is to see, for readers who do not. `short` is the
+    label of the button that chooses it where it is offered; one without a `place` is shown at all times.
     """
 
     draw: Callable[[History, View], go.Figure]
     label: str
     caption: str
     summary: Callable[[History, View], str]
+    place: Place | None = None
+    short: str = ""
 
     def __call__(self, history: History, view: View) -> go.Figure:
         """The figure; it says why if there is nothing to see yet."""
@@ -42,6 +53,11 @@ class Figure:
 
 
 FIGURES: Registry[Figure] = Registry("figure", Figure)
+
+
+def offered(place: Place) -> dict[str, str]:
+    """The names of the figures to choose from in a place, and the short labels of their buttons."""
+    return {name: figure.short for name, figure in FIGURES.items() if figure.place is place}
 
 
 def layout(history: History, x: str, y: str, *more: object) -> dict[str, Any]:

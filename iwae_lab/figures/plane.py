@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from iwae_core.evaluation.estimate import Floats
 from iwae_core.training.events import Snapshot
-from iwae_lab.figures.figure import COLOURS, FIGURES, GREY, Trace, empty, faint, layout, sentence
+from iwae_lab.figures.figure import COLOURS, FIGURES, GREY, Place, Trace, empty, faint, layout, sentence
 from iwae_lab.figures.weights import digit_in_view, shares
 from iwae_lab.history.history import History
 from iwae_lab.history.view import View
@@ -44,6 +44,8 @@ def _plane_summary(history: History, view: View) -> str:
         "each as large as its weight."
     ),
     summary=_plane_summary,
+    place=Place.PANEL,
+    short="Latent plane",
 )
 def plane(history: History, view: View) -> go.Figure:
     """One panel for each run: contours of p(h | x), ellipses of q(h | x), samples with an area in proportion to w~."""

@@ -5,7 +5,17 @@ import plotly.graph_objects as go
 
 from iwae_core.evaluation.estimate import Floats
 from iwae_core.training.events import Snapshot
-from iwae_lab.figures.figure import COLOURS, FIGURES, NO_EVALUATION, NOT_KEPT, empty, horizontal, layout, sentence
+from iwae_lab.figures.figure import (
+    COLOURS,
+    FIGURES,
+    NO_EVALUATION,
+    NOT_KEPT,
+    Place,
+    empty,
+    horizontal,
+    layout,
+    sentence,
+)
 from iwae_lab.history.history import History
 from iwae_lab.history.view import View, chosen
 
@@ -58,6 +68,8 @@ def _weights_summary(history: History, view: View) -> str:
     label="Weights of the samples of one digit",
     caption="Each sample's share w̃ of all weights: the ELBO gives every sample 1/k (dotted), L_k gives it its share.",
     summary=_weights_summary,
+    place=Place.PANEL,
+    short="Weights",
 )
 def weights(history: History, view: View) -> go.Figure:
     """Bars of w~ of each run side by side, on the same noise, with a line at 1/k and the effective sample size."""

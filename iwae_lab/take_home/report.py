@@ -20,7 +20,7 @@ from iwae_core.training.fields import limits
 from iwae_core.training.schedules import SCHEDULES
 from iwae_core.training.spec import ExperimentSpec, RunSpec, Swap
 from iwae_lab.arguments import command
-from iwae_lab.figures import COLOURS, FIGURES, digit_sheet, plotly_js
+from iwae_lab.figures import COLOURS, FIGURES, Place, digit_sheet, offered, plotly_js
 from iwae_lab.history.history import History
 from iwae_lab.history.reading import read_at
 from iwae_lab.history.view import View
@@ -30,8 +30,8 @@ from iwae_lab.words.markup import math
 from iwae_lab.words.templates import template
 
 FRAMES = 40  # evaluations to choose from: each takes a few kilobytes
-# Figures of the report, and whether readers can go back to each evaluation.
-CHARTS = {"bounds": True, "curves": False, "difference": True, "gap": False, "spread": False}
+CHARTS = ("bounds", "curves", *(name for name in offered(Place.PLOT) if name != "bounds"))
+REPLAYED = ("bounds", "difference")  # readers can go back to each evaluation
 
 
 def report(history: History, dialect: words.Dialect = words.Dialect.STATISTICS) -> str:
@@ -78,7 +78,7 @@ def _outcome(history: History, spec: ExperimentSpec) -> str:
 def _chart(name: str, history: History, view: View) -> dict[str, Any]:
     """What is said of a figure, its numbers as a table, and what the script needs to draw it."""
     entry = FIGURES[name]
-    views = [replace(view, at=at) for at in _moments(history)] if CHARTS[name] else [view]
+    views = [replace(view, at=at) for at in _moments(history)] if name in REPLAYED else [view]
     frames = [
         {
             **entry(history, moment).to_plotly_json(),

@@ -12,9 +12,9 @@ from iwae_lab.words.templates import macros
 from ui.live.chart import figure_json
 from ui.live.scene import PARTS, Look, Part, Scene, part, scene_of
 from ui.session import engine
+from ui.settings import PLOTS
 
 HTML = macros("ui/live/parts.html.jinja")
-AGAINST_K = ("bounds", "spread", "gap", "difference")
 
 
 def _figure(name: str) -> Part:
@@ -31,7 +31,7 @@ def _figure(name: str) -> Part:
 
 def _points(name: str, scene: Scene) -> dict[str, Any] | None:
     """What a position on the x axis stands for, so that pointing there moves the other parts of the page."""
-    if name in AGAINST_K:
+    if name in PLOTS:
         return {"name": "k", "at": scene.spec.eval_ks, "values": scene.spec.eval_ks}
     if name == "curves":
         steps = [snapshot.step for snapshot in scene.history.snapshots]

@@ -15,11 +15,8 @@ from ui.pages.presets import presets
 from ui.pages.share import share
 from ui.pages.tour import go, tour
 from ui.session import current_run, engine
-from ui.settings import remember, restore
+from ui.settings import PANELS, PLOTS, remember, restore
 from ui.visitor import visitor
-
-PLOTS = {"bounds": "Bounds", "difference": "Difference", "gap": "Gap", "spread": "One estimate"}
-PANELS = {"digits": "Digits", "weights": "Weights", "plane": "Latent plane", "closeup": "One step"}
 
 
 def show() -> None:
