@@ -12,8 +12,8 @@ from iwae_core.registry import Registry
 class Bound:
     """A function of log-weights `[k, batch]` that returns a value for each datum, in nats.
 
-    `target` names what its mean is, `equation` says it in LaTeX. If it is `lower`, its mean is never above log p(x)
-    with the default parameters.
+    `equation` is that function in LaTeX, `target` names what it estimates. If it is `lower`, its mean is never above
+    log p(x) with the default parameters. It needs at least `least_k` samples.
     """
 
     function: Callable[..., PerDatum]
@@ -22,6 +22,7 @@ class Bound:
     equation: str
     source: str
     lower: bool
+    least_k: int = 1
 
     def __call__(self, log_weights: LogWeights, **parameters: Any) -> PerDatum:
         """The value of each datum."""

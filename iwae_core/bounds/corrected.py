@@ -17,6 +17,7 @@ from iwae_core.bounds.weights import LogWeights, PerDatum, normalized_weights
     equation=r"\sum_{j=0}^m \frac{(-1)^j (k-j)^m}{(m-j)!\, j!} U_{k-j}",
     source="Nowozin 2018",
     lower=False,
+    least_k=2,
 )
 def jackknife_bound(log_weights: LogWeights, order: int = 1) -> PerDatum:
     """The jackknife of order m: sum_{j=0}^m c_j U_{k-j}, with Sharot's c_j = (-1)^j (k - j)^m / ((m - j)! j!).
@@ -50,6 +51,7 @@ def jackknife_bound(log_weights: LogWeights, order: int = 1) -> PerDatum:
     equation=r"\log \frac1k \sum_{i=1}^k w_i + \frac{\widehat{\mathrm{CV}}^2}{2k}",
     source="Nowozin 2018",
     lower=False,
+    least_k=2,
 )
 def delta_method_bound(log_weights: LogWeights) -> PerDatum:
     """The bound with its leading bias estimated and removed: `iwae_bound` + CV^2 / (2k), CV = sd(w) / mean(w).
