@@ -1,9 +1,11 @@
 """Variational inference for any latent-variable model: bring log p(x, h) and a distribution q, get every bound.
 
-q = Normal(mean, log_scale.exp())                             # batch_shape [batch], or [] for a single datum
-draws = draw(log_joint, q, x, k=50, randomness=torch.Generator().manual_seed(0), path="stopped_q")
-bound = iwae_bound(draws.log_weights)
-accumulate_gradient(ESTIMATORS["dreg"](draws), theta=[...], phi=[mean, log_scale])
+With parameters of your own, mean and log_scale:
+
+    q = Normal(mean, log_scale.exp())  # batch_shape [batch], or [] for a single datum
+    draws = draw(log_joint, q, x, k=50, randomness=torch.Generator().manual_seed(0), path="stopped_q")
+    bound = iwae_bound(draws.log_weights)
+    accumulate_gradient(ESTIMATORS["dreg"](draws), theta=[...], phi=[mean, log_scale])
 """
 
 import copy

@@ -1,4 +1,16 @@
-"""What a model hands to an estimator: the samples of one minibatch, their log-densities, and how gradients flow."""
+"""What a model hands to an estimator: the samples of one minibatch, their log-densities, and how gradients flow.
+
+A path says how h and log q depend on phi. theta enters log p alike on every path.
+
+path            | derivatives
+:-------------- | :----------
+reparameterized | h = T(noise; phi): the derivative of log w in phi is total, through h and through log q
+analytic_kl     | the same, with `KL(q || p(h))` known in closed form
+stopped_q       | h = T(noise; phi), but phi is held fixed inside log q: the path derivative alone
+one_sample      | k weights without any derivative, then one sample kept by its weight, reparameterised
+score           | h is a constant; phi enters log q only, whose derivative is the score
+sleep           | score, and in addition log q of dreams (x', h') ~ p
+"""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -8,13 +20,6 @@ from torch import Tensor
 
 from iwae_core.bounds.weights import LogWeights, PerDatum
 
-# How h and log q depend on phi. theta enters log p alike on every path.
-#   reparameterized  h = T(noise; phi): the derivative of log w in phi is total, through h and through log q.
-#   analytic_kl      the same, with KL(q || p(h)) known in closed form.
-#   stopped_q        h = T(noise; phi), but phi is held fixed inside log q: the path derivative alone.
-#   one_sample       k weights without any derivative, then one sample kept by its weight, reparameterised.
-#   score            h is a constant; phi enters log q only, whose derivative is the score.
-#   sleep            score, and in addition log q of dreams (x', h') ~ p.
 Path: TypeAlias = Literal["reparameterized", "analytic_kl", "stopped_q", "one_sample", "score", "sleep"]
 
 

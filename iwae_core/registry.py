@@ -13,7 +13,7 @@ class Registry(Mapping[str, T]):
     """Names to things, in the order of registration; selectors, command line, tables and tests are generated from it.
 
     `make` turns a decorated function and the facts given with it into what the registry holds: `BOUNDS["iwae"]` is the
-    bound itself, with its label, its equation and its source.
+    bound itself, with its label, its equation and its source. A name that is not there is an `UnknownNameError`.
     """
 
     def __init__(self, kind: str, make: Callable[..., T]) -> None:

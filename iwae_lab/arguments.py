@@ -95,7 +95,12 @@ def number_options(command: argparse.ArgumentParser, options: dict[str, tuple[Li
 
 
 def requested(options: argparse.Namespace) -> ExperimentSpec:
-    """The experiment that the options of `train` describe, or their file does."""
+    """The experiment that the options of `train` describe, or their file does.
+
+    Raises:
+        UsageError: options that do not go together.
+        SpecError: an experiment that cannot be trained.
+    """
     if options.spec is None:
         return _described(options)
     if _described(options) != ExperimentSpec():

@@ -1,21 +1,24 @@
 """Multi-sample bounds on log p(x), and estimates of log p(x) made from them by correcting their bias.
 
-Every function takes log-weights, in nats, with the k samples first,
+Every bound takes log-weights, in nats, of k samples h_1 ... h_k drawn from q(h | x_b), with the samples first,
 
-    log_weights[i, b] = log w_i = log p(x_b, h_i) - log q(h_i | x_b),    h_1 ... h_k drawn from q(h | x_b),
+    log_weights[i, b] = log w_i = log p(x_b, h_i) - log q(h_i | x_b),
 
 and returns one value for each datum. Sums over samples are `dim=0`; averages over data are taken last, by the caller.
 
-Notation            here                     elsewhere
-------------------  -----------------------  ----------------------------------------------------------------------
-h                   latent variables         z in DReG, RWS and most later papers
-p(x, h), theta      generative model         decoder and prior; Burda et al. write theta for both networks
-q(h | x), phi       recognition model        encoder, inference network, variational distribution, guide
-k                   samples per datum        K in most later papers; M is then the number of repetitions
-w, w~               weight, normalised       importance weight, normalised (self-normalised) importance weight
-L_1, L_k            ELBO, IWAE bound         variational lower bound, importance weighted or multi-sample bound
+notation         | here                        | elsewhere
+:--------------- | :-------------------------- | :--------
+`h`              | latent variables            | z in DReG, RWS and most later papers
+`p(x, h)`, theta | generative model            | decoder and prior; Burda et al. write theta for both networks
+`q(h | x)`, phi  | recognition model           | encoder, inference network, variational distribution, guide
+`k`              | samples per datum           | K in most later papers; M is then the number of repetitions
+`w`, `w~`        | weight, normalised          | importance weight, normalised (self-normalised) importance weight
+`L_1`, `L_k`     | ELBO, IWAE bound            | variational lower bound, importance weighted or multi-sample bound
+`L^_k`           | `iwae_bound` of the samples | the logarithm of the estimated evidence
+`s_i`            | score of q at h_i           | gradient of `log q(h_i | x)` in phi with h_i held fixed
+`g_i`            | path derivative of log w_i  | gradient of log w_i in phi through h_i alone
 
-A log-weight of -inf (a sample the model calls impossible) is allowed and counts as weight zero; NaN is not. No function
+A log-weight of -inf (a sample the model calls impossible) is allowed and counts as weight zero; NaN is not. No bound
 returns NaN, and all return -inf if every weight is zero. Where a value is -inf its gradient has no meaning.
 """
 

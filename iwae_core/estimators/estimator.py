@@ -59,9 +59,11 @@ class Target(StrEnum):
 class Estimator:
     """A surrogate, and what is known about the gradient it gives.
 
-    `theta` and `phi` name what each part climbs, `unbiased` the parts whose mean is exactly that gradient, and `bias`
-    how far off the others are. `instead` is the estimator to turn to where this one cannot be used. `weights` may say
-    what multiplies the gradient of each log w_i, which saves `cotangents` an automatic derivative.
+    `equation` is that gradient in LaTeX, `path` says how the draws it needs depend on phi, and `least_k` how many
+    samples there must be. `theta` and `phi` name what each part climbs, `unbiased` the parts whose mean is exactly that
+    gradient, and `bias` how far off the others are. `instead` is the estimator to turn to where this one cannot be
+    used. `weights` may say what multiplies the gradient of each log w_i, which saves `cotangents` an automatic
+    derivative.
     """
 
     surrogate: Callable[..., Surrogate]

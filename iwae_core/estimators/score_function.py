@@ -85,7 +85,7 @@ def reinforce_iwae(draws: Draws) -> Surrogate:
     instead="reinforce_running",
 )
 def vimco(draws: Draws) -> Surrogate:
-    """Sample i's baseline is the bound with w_i replaced by the geometric mean of the other weights."""
+    """Sample i's baseline L^_k^(-i) is the bound L^_k with w_i replaced by the geometric mean of the other weights."""
     log_weights = draws.log_weights.detach()
     k = len(log_weights)
     others = leave_one_out(log_weights) + math.log(k - 1)
@@ -121,7 +121,11 @@ def vimco_arithmetic(draws: Draws) -> Surrogate:
     instead="reinforce_running",
 )
 def tvo(draws: Draws, beta: int | float = 0.2) -> Surrogate:
-    """The left Riemann sum of the thermodynamic integral over 0, beta, 1: consistent in k, biased at each k."""
+    """The left Riemann sum of the thermodynamic integral over 0, beta, 1: consistent in k, biased at each k.
+
+    beta_n are its points, Delta_n the distances to the next, and pi_beta is q^(1 - beta) p(x, h)^beta, normalised;
+    expectations and covariances under it are those of the samples weighted by w^beta.
+    """
     return both(tvo_surrogate(draws, (0.0, beta, 1.0)))
 
 

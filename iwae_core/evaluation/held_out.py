@@ -68,6 +68,9 @@ def bound_curves(
     """Both bounds at every k of `ks` from one set of max(ks) samples an image; test NLL is minus the last L_k.
 
     Memory is bounded by max(ks) and a few images. `report` hears how many images are done.
+
+    Raises:
+        ValueError: sizes that do not nest, see `nested_curve`; those of `nested_grid` do.
     """
     parts = []
     for start in range(0, len(x), IMAGES):

@@ -41,6 +41,9 @@ def gradient_moments(
     """Moments, for theta and for phi, of the estimate on one minibatch, with fresh noise in each repetition.
 
     The estimate is the mean over data of the gradient of what is maximised. Memory is that of a few gradients.
+
+    Raises:
+        ValueError: the model does not offer the estimator's path.
     """
     parts = (model.theta, model.phi)
     total = [torch.zeros(sum(map(torch.numel, part)), dtype=torch.float64) for part in parts]

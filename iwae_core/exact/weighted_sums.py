@@ -45,7 +45,11 @@ class SumMoments(NamedTuple):
 
 
 class WeightedSums:
-    """The transforms of one sample's weight and derivatives `[nodes, derivatives]`, for all k from `smallest` on."""
+    """The transforms of one sample's weight and derivatives `[nodes, derivatives]`, for every k of `ks`.
+
+    Raises:
+        ValueError: a k below 1.
+    """
 
     def __init__(self, law: Law, derivatives: Float64[Tensor, "nodes derivatives"], ks: Sequence[int]) -> None:
         if min(ks) < 1:

@@ -135,6 +135,9 @@ class Model(nn.Module):
 
         Without a path the cheapest. Paths "one_sample" and "sleep" draw once more, from `randomness`. `encoded` is
         `encode(x)`, if that is known already; derivatives then go to it.
+
+        Raises:
+            ValueError: a path that this model does not offer, or one that draws once more without `randomness`.
         """
         path = path or self.paths[0]
         if path not in self.paths:

@@ -31,6 +31,10 @@ class Experiment:
     """A paired experiment: all its runs start from the same weights and see the same data and noise.
 
     `step` counts the training steps made; `swaps` are those made so far, planned or not, in order.
+
+    Raises:
+        DataError: a file of the data set is missing, truncated or altered.
+        DeviceError: IWAE_DEVICE names none that there is.
     """
 
     def __init__(self, spec: ExperimentSpec, device: torch.device | None = None) -> None:

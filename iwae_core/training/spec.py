@@ -22,7 +22,12 @@ MAX_SAMPLES = 500_000  # of one training step: their noise alone takes 100 MB
 
 @dataclass(frozen=True)
 class RunSpec:
-    """One model trained by one estimator."""
+    """One model trained by one estimator.
+
+    Raises:
+        SpecError: an unknown name, a number out of range, an estimator that this model or k cannot support, a setting
+            that the estimator does not take, or repeats that do not divide k.
+    """
 
     estimator: str = name(ESTIMATORS, "iwae")
     k: int = number(50, 1, MAX_K, "training k: samples per image")
@@ -63,6 +68,9 @@ class Swap:
     """After `step` steps, run number `run` (from 0) goes on with another estimator and k.
 
     Its weights and its optimiser's moments continue: the parameters are the same, only what is asked of them changes.
+
+    Raises:
+        SpecError: an unknown estimator, or a number out of range.
     """
 
     run: int = number(MISSING, 0, MAX_RUNS - 1, "number of the run, from 0")
@@ -95,6 +103,9 @@ class ExperimentSpec:
 
     They end after `steps`, or earlier: with the first step that ends after `seconds`, or when the bounds of `patience`
     evaluations in a row were no better than before (see `Patience`).
+
+    Raises:
+        SpecError: an unknown name, a number out of range, too many runs or samples, or a swap that cannot be made.
     """
 
     runs: tuple[RunSpec, ...] = (RunSpec("vae"), RunSpec("iwae"))

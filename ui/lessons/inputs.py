@@ -21,7 +21,11 @@ def one_of(default: Any, options: tuple[Any, ...], label: str) -> Setting:
 
 
 def slider(name: str, settings: Mapping[str, Setting], step: int | float, help_text: str | None = None) -> None:
-    """A number of the table within its limits."""
+    """A number of the table within its limits.
+
+    Raises:
+        ValueError: a setting without limits.
+    """
     allowed = settings[name].limits
     if allowed is None:
         raise ValueError(f"a slider needs limits; {name} has none: use pick")
