@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 TORCH_LINKS ?= https://download.pytorch.org/whl/cpu/torch/
 BIN := .venv/bin
 
-.PHONY: demo test lint format lock models wheel clean
+.PHONY: demo test lint format docs lock models wheel clean
 
 demo: .venv/program
 	$(BIN)/iwae demo
@@ -20,6 +20,10 @@ lint: .venv/dev
 format: .venv/dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+# site/ then holds the documentation. A warning is an error, but not with --quiet, which hides it from --strict.
+docs: .venv/dev
+	$(BIN)/python -m mkdocs build --strict
 
 # TORCH_LINKS may also be a local folder holding the same CPU wheels.
 lock: .venv/runtime
@@ -46,7 +50,7 @@ wheel: .venv/runtime
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean:
-	rm -rf .venv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/dev: requirements-dev.txt .venv/runtime | .venv/program
