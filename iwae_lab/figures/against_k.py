@@ -1,4 +1,4 @@
-"""Figures over k: both bounds, the spread of one estimate, the gap to log p(x), and what separates the runs."""
+"""Figures over k: both bounds, what separates the runs, the gap to log p(x), and the spread of one estimate."""
 
 import numpy as np
 import plotly.graph_objects as go
@@ -67,43 +67,45 @@ def _flat(value: Estimate, ks: Floats) -> Estimate:
     return Estimate(np.full(len(ks), value.mean), np.full(len(ks), value.stderr))
 
 
-def _spread_summary(history: History, view: View) -> str:
+def _difference_summary(history: History, view: View) -> str:
     snapshot, at = chosen(history, view), point(history, view)
     if snapshot is None or history.spec is None:
         return NO_EVALUATION
-    if not snapshot.spread.size:
-        return NOT_KEPT
-    parts = [
-        f"{label} model: ELBO {elbo:.2f}" + (f", L_k {iwae:.2f}" if np.isfinite(iwae) else "")
-        for label, (elbo, iwae) in zip(history.labels, snapshot.spread[:, :, at], strict=True)
-    ]
-    start = f"Standard deviation of one estimate from k = {history.spec.eval_ks[at]} samples of an image"
-    return sentence(start, parts, " nats")
+    first, *others = history.labels
+    if not others:
+        return ALONE
+    parts = []
+    for run, label in enumerate(others, 1):
+        iwae, elbo = (estimate(values[run] - values[0]) for values in (snapshot.iwae[:, at], snapshot.elbo))
+        parts.append(
+            f"{label}: L_k {iwae.mean:+.2f} ± {2 * iwae.stderr:.2f}, ELBO {elbo.mean:+.2f} ± {2 * elbo.stderr:.2f}"
+        )
+    return sentence(f"Lead over {first} in nats per image at k = {history.spec.eval_ks[at]}", parts)
 
 
 @FIGURES.register(
-    "spread",
-    label="One estimate and its noise",
+    "difference",
+    label="Difference of the models",
     caption=(
-        "One standard deviation of a single k-sample estimate for a given image: around the ELBO it narrows and "
-        "the line stays where it is, around L_k it narrows while the line climbs."
+        "Each model minus the first, image by image on the same noise, with two standard errors of that difference."
     ),
-    summary=_spread_summary,
+    summary=_difference_summary,
     place=Place.PLOT,
-    short="One estimate",
+    short="Difference",
 )
-def spread(history: History, view: View) -> go.Figure:
-    """The mean of each estimate with a band of +-1 standard deviation of one estimate, over fresh samples."""
+def difference(history: History, view: View) -> go.Figure:
+    """L_k (solid) and ELBO (dashed) of each run minus those of the first, paired, with +-2 standard errors."""
     snapshot, ks = chosen(history, view), eval_ks(history)
-    shape = against_k(history, "one estimate of one image, nats")
-    if snapshot is None or not snapshot.spread.size:
-        return empty(shape, NOT_KEPT if snapshot else NO_EVALUATION)
+    shape = against_k(history, f"nats above {history.labels[0]}" if history.labels else "nats")
+    if snapshot is None or len(history.labels) < 2:
+        return empty(shape, ALONE if snapshot else NO_EVALUATION)
     traces: list[Trace] = []
-    for run in range(len(history.labels)):
-        for row, bound, mean in (1, L_K, snapshot.iwae[run].mean(-1)), (0, ELBO, snapshot.elbo[run].mean()):
-            curve = line(history, run, bound, ks, np.broadcast_to(mean, ks.shape))
-            traces += [band(curve, snapshot.spread[run, row]), curve]
-    return go.Figure(traces, shape | {"shapes": [vertical(float(ks[point(history, view)]))]})
+    for run in range(1, len(history.labels)):
+        iwae = estimate(snapshot.iwae[run] - snapshot.iwae[0])
+        for bound, values in (L_K, iwae), (ELBO, _flat(estimate(snapshot.elbo[run] - snapshot.elbo[0]), ks)):
+            curve = line(history, run, bound, ks, values.mean)
+            traces += [error_band(curve, values), curve | {"hovertemplate": "%{y:+.2f}"}]
+    return go.Figure(traces, shape | {"shapes": [horizontal(0.0), vertical(float(ks[point(history, view)]))]})
 
 
 def _gaps(snapshot: Snapshot, run: int) -> tuple[Estimate, Estimate]:
@@ -171,42 +173,40 @@ def gap(history: History, view: View) -> go.Figure:
     return go.Figure(traces, shape | {"shapes": [vertical(float(ks[point(history, view)]))]})
 
 
-def _difference_summary(history: History, view: View) -> str:
+def _spread_summary(history: History, view: View) -> str:
     snapshot, at = chosen(history, view), point(history, view)
     if snapshot is None or history.spec is None:
         return NO_EVALUATION
-    first, *others = history.labels
-    if not others:
-        return ALONE
-    parts = []
-    for run, label in enumerate(others, 1):
-        iwae, elbo = (estimate(values[run] - values[0]) for values in (snapshot.iwae[:, at], snapshot.elbo))
-        parts.append(
-            f"{label}: L_k {iwae.mean:+.2f} ± {2 * iwae.stderr:.2f}, ELBO {elbo.mean:+.2f} ± {2 * elbo.stderr:.2f}"
-        )
-    return sentence(f"Lead over {first} in nats per image at k = {history.spec.eval_ks[at]}", parts)
+    if not snapshot.spread.size:
+        return NOT_KEPT
+    parts = [
+        f"{label} model: ELBO {elbo:.2f}" + (f", L_k {iwae:.2f}" if np.isfinite(iwae) else "")
+        for label, (elbo, iwae) in zip(history.labels, snapshot.spread[:, :, at], strict=True)
+    ]
+    start = f"Standard deviation of one estimate from k = {history.spec.eval_ks[at]} samples of an image"
+    return sentence(start, parts, " nats")
 
 
 @FIGURES.register(
-    "difference",
-    label="Difference of the models",
+    "spread",
+    label="One estimate and its noise",
     caption=(
-        "Each model minus the first, image by image on the same noise, with two standard errors of that difference."
+        "One standard deviation of a single k-sample estimate for a given image: around the ELBO it narrows and "
+        "the line stays where it is, around L_k it narrows while the line climbs."
     ),
-    summary=_difference_summary,
+    summary=_spread_summary,
     place=Place.PLOT,
-    short="Difference",
+    short="One estimate",
 )
-def difference(history: History, view: View) -> go.Figure:
-    """L_k (solid) and ELBO (dashed) of each run minus those of the first, paired, with +-2 standard errors."""
+def spread(history: History, view: View) -> go.Figure:
+    """The mean of each estimate with a band of +-1 standard deviation of one estimate, over fresh samples."""
     snapshot, ks = chosen(history, view), eval_ks(history)
-    shape = against_k(history, f"nats above {history.labels[0]}" if history.labels else "nats")
-    if snapshot is None or len(history.labels) < 2:
-        return empty(shape, ALONE if snapshot else NO_EVALUATION)
+    shape = against_k(history, "one estimate of one image, nats")
+    if snapshot is None or not snapshot.spread.size:
+        return empty(shape, NOT_KEPT if snapshot else NO_EVALUATION)
     traces: list[Trace] = []
-    for run in range(1, len(history.labels)):
-        iwae = estimate(snapshot.iwae[run] - snapshot.iwae[0])
-        for bound, values in (L_K, iwae), (ELBO, _flat(estimate(snapshot.elbo[run] - snapshot.elbo[0]), ks)):
-            curve = line(history, run, bound, ks, values.mean)
-            traces += [error_band(curve, values), curve | {"hovertemplate": "%{y:+.2f}"}]
-    return go.Figure(traces, shape | {"shapes": [horizontal(0.0), vertical(float(ks[point(history, view)]))]})
+    for run in range(len(history.labels)):
+        for row, bound, mean in (1, L_K, snapshot.iwae[run].mean(-1)), (0, ELBO, snapshot.elbo[run].mean()):
+            curve = line(history, run, bound, ks, np.broadcast_to(mean, ks.shape))
+            traces += [band(curve, snapshot.spread[run, row]), curve]
+    return go.Figure(traces, shape | {"shapes": [vertical(float(ks[point(history, view)]))]})
