@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from iwae_core.bounds.diagnostics import effective_sample_size
+from iwae_core.bounds.weights import normalized_weights
 from iwae_core.device import on_processor
 from iwae_core.evaluation.activity import ACTIVE, active_units
 from iwae_core.evaluation.held_out import SHOWN, bound_curves, evaluation_noise
@@ -65,6 +67,19 @@ def _coordinates(model: Model, x: Tensor, ks: Sequence[int], seed: int) -> dict[
         noise = evaluation_noise(model, max(ks), seed, image)
         h[:, image] = model.recognition.sample(x[image : image + 1], (noise[0][:count],))[0][0][:, 0]
     return {"plane_samples": h.numpy().astype(np.float16)}
+
+
+class Weighed(NamedTuple):
+    """Of the samples of one digit: their normalised weights `[runs, samples]` and effective sample sizes `[runs]`."""
+
+    weights: NDArray[np.float64]
+    effective: NDArray[np.float64]
+
+
+def weighed(snapshot: Snapshot, digit: int, samples: int) -> Weighed:
+    """What the first samples of a digit weigh, as many of them as were kept."""
+    log_weights = torch.tensor(snapshot.log_weights[:, :samples, digit], dtype=torch.float64).T
+    return Weighed(normalized_weights(log_weights).T.numpy(), effective_sample_size(log_weights).numpy())
 
 
 def pictures(means: Tensor) -> NDArray[np.uint8]:

@@ -2,39 +2,28 @@
 
 # In the order in which they are shown.
 # isort: off
-from iwae_lab.figures.figure import COLOURS, FIGURES, Place, offered
-from iwae_lab.history.view import View
-from iwae_lab.figures.against_k import bounds_against_k, difference, gap, spread
-from iwae_lab.figures.curves import training_curves
-from iwae_lab.figures.weights import weights
-from iwae_lab.figures.plane import plane
-from iwae_lab.figures.closeup import closeup
-from iwae_lab.figures.sweep import against_training_k, sweep_summary
-from iwae_lab.figures.digits import digit_sheet
-from iwae_lab.history.reading import Reading, read_at
+from iwae_lab.figures.figure import FIGURES, NO_EVALUATION, Place, offered
+from iwae_lab.figures import against_k  # noqa: F401
+from iwae_lab.figures import curves  # noqa: F401
+from iwae_lab.figures import weights  # noqa: F401
+from iwae_lab.figures import plane  # noqa: F401
+from iwae_lab.figures import closeup  # noqa: F401
 
 # isort: on
 from iwae_core.registry import discover
+from iwae_lab.figures.against_training_k import against_training_k, sweep_summary
+from iwae_lab.figures.digits import digit_sheet
+from iwae_lab.figures.marks import COLOURS
 
 discover(__name__, __path__)
 
 __all__ = [
     "COLOURS",
     "FIGURES",
+    "NO_EVALUATION",
     "Place",
-    "Reading",
-    "View",
     "against_training_k",
-    "bounds_against_k",
-    "closeup",
-    "difference",
     "digit_sheet",
-    "gap",
     "offered",
-    "plane",
-    "read_at",
-    "spread",
     "sweep_summary",
-    "training_curves",
-    "weights",
 ]

@@ -6,24 +6,19 @@ import plotly.graph_objects as go
 from iwae_core.evaluation.estimate import Estimate, Floats, estimate
 from iwae_core.training.events import Snapshot
 from iwae_lab.figures.figure import (
-    ELBO,
     FIGURES,
-    L_K,
     NO_EVALUATION,
     NOT_KEPT,
     STDERRS,
     Place,
-    Trace,
     against_k,
-    band,
+    bound_line,
     empty,
     error_band,
-    horizontal,
-    line,
     marker,
     sentence,
-    vertical,
 )
+from iwae_lab.figures.marks import ELBO, L_K, Trace, band, horizontal, vertical
 from iwae_lab.history.history import History
 from iwae_lab.history.view import View, chosen, eval_ks, point
 
@@ -57,7 +52,7 @@ def bounds_against_k(history: History, view: View) -> go.Figure:
     at, traces = point(history, view), []
     for run in range(len(history.labels)):
         for bound, values in (L_K, estimate(snapshot.iwae[run])), (ELBO, _flat(estimate(snapshot.elbo[run]), ks)):
-            curve = line(history, run, bound, ks, values.mean)
+            curve = bound_line(history, run, bound, ks, values.mean)
             traces += [error_band(curve, values), curve, marker(curve, at)]
     return go.Figure(traces, shape | {"shapes": [vertical(float(ks[at]))]})
 
@@ -103,7 +98,7 @@ def difference(history: History, view: View) -> go.Figure:
     for run in range(1, len(history.labels)):
         iwae = estimate(snapshot.iwae[run] - snapshot.iwae[0])
         for bound, values in (L_K, iwae), (ELBO, _flat(estimate(snapshot.elbo[run] - snapshot.elbo[0]), ks)):
-            curve = line(history, run, bound, ks, values.mean)
+            curve = bound_line(history, run, bound, ks, values.mean)
             traces += [error_band(curve, values), curve | {"hovertemplate": "%{y:+.2f}"}]
     return go.Figure(traces, shape | {"shapes": [horizontal(0.0), vertical(float(ks[point(history, view)]))]})
 
@@ -168,7 +163,7 @@ def gap(history: History, view: View) -> go.Figure:
     for run in range(len(history.labels)):
         below, of_elbo = _gaps(snapshot, run)
         for bound, values in (L_K, below), (ELBO, _flat(of_elbo, ks)):
-            curve = line(history, run, bound, ks, values.mean)
+            curve = bound_line(history, run, bound, ks, values.mean)
             traces += [error_band(curve, values), curve | {"hovertemplate": "%{y:.3g}"}]
     return go.Figure(traces, shape | {"shapes": [vertical(float(ks[point(history, view)]))]})
 
@@ -207,6 +202,6 @@ def spread(history: History, view: View) -> go.Figure:
     traces: list[Trace] = []
     for run in range(len(history.labels)):
         for row, bound, mean in (1, L_K, snapshot.iwae[run].mean(-1)), (0, ELBO, snapshot.elbo[run].mean()):
-            curve = line(history, run, bound, ks, np.broadcast_to(mean, ks.shape))
+            curve = bound_line(history, run, bound, ks, np.broadcast_to(mean, ks.shape))
             traces += [band(curve, snapshot.spread[run, row]), curve]
     return go.Figure(traces, shape | {"shapes": [vertical(float(ks[point(history, view)]))]})

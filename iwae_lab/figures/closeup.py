@@ -4,7 +4,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from iwae_core.evaluation.estimate import Floats
-from iwae_lab.figures.figure import COLOURS, ELBO, FIGURES, L_K, Place, Trace, empty, faint, layout, line, sentence
+from iwae_lab.figures.figure import FIGURES, Place, bound_line, empty, layout, sentence
+from iwae_lab.figures.marks import COLOURS, ELBO, L_K, Trace, dots, faint, sizes
 from iwae_lab.history.history import History
 from iwae_lab.history.view import View
 
@@ -49,7 +50,7 @@ def closeup(history: History, view: View) -> go.Figure:
         before, after, pulls = (values[run][known] for values in (seen.before, seen.after, seen.pulls))
         traces += [_paths(run, before, after), _pulls(run, before, pulls)]
         for bound, values in (ELBO, seen.bounds[run, 0]), (L_K, seen.bounds[run, 1]):
-            traces.append(line(history, run, bound, np.array([run, run + 0.6]), values))
+            traces.append(bound_line(history, run, bound, np.array([run, run + 0.6]), values))
     places = [run + side for run in range(len(history.labels)) for side in (0.0, 0.6)]
     names = [text for label in history.labels for text in (f"before<br>{label}", "after")]
     shape["xaxis"] = {
@@ -71,14 +72,7 @@ def _paths(run: int, before: Floats, after: Floats) -> Trace:
 
 
 def _pulls(run: int, before: Floats, pulls: Floats) -> Trace:
-    size = 3 + 20 * np.sqrt(np.abs(pulls))
-    return {
-        "type": "scatter",
-        "x": np.full(len(before), run, np.float32),
-        "y": before,
-        "mode": "markers",
-        "marker": {"color": faint(COLOURS[run], 0.6), "size": size.astype(np.float32), "line": {"width": 0}},
-        "showlegend": False,
-        "customdata": pulls,
-        "hovertemplate": "log w %{y:.2f}, pull %{customdata:.3f}<extra></extra>",
-    }
+    marker = {"color": faint(COLOURS[run], 0.6), "size": sizes(np.abs(pulls), 20), "line": {"width": 0}}
+    hover = "log w %{y:.2f}, pull %{customdata:.3f}<extra></extra>"
+    x = np.full(len(before), run)
+    return dots(x, before, marker, showlegend=False, customdata=pulls, hovertemplate=hover)

@@ -4,8 +4,9 @@ import numpy as np
 import plotly.graph_objects as go
 
 from iwae_core.evaluation.estimate import Floats
-from iwae_lab.figures.figure import COLOURS, DOTTED, ELBO, FIGURES, L_K, Trace, empty, layout, line, sentence, vertical
-from iwae_lab.history.history import History
+from iwae_lab.figures.figure import FIGURES, bound_line, empty, layout, sentence
+from iwae_lab.figures.marks import COLOURS, ELBO, GREY, L_K, Trace, vertical
+from iwae_lab.history.history import History, Training
 from iwae_lab.history.view import View, chosen
 
 POINTS = 400
@@ -16,8 +17,9 @@ AXES = {"steps": "training step", "samples": "samples drawn, k × images", "seco
 def _curves_summary(history: History, view: View) -> str:
     if not history.step:
         return NO_STEP
-    runs, last = len(history.labels), history.progress[-1]
-    parts = [f"{label}: L_k {last[2 + runs + i]:.1f}, ELBO {last[2 + i]:.1f}" for i, label in enumerate(history.labels)]
+    made = history.training
+    last = zip(history.labels, made.iwae[-1], made.elbo[-1], strict=True)
+    parts = [f"{label}: L_k {iwae:.1f}, ELBO {elbo:.1f}" for label, iwae, elbo in last]
     return sentence(f"Training curves to step {history.step}. Last minibatch, nats per image", parts)
 
 
@@ -32,21 +34,22 @@ def training_curves(history: History, view: View) -> go.Figure:
     shape = layout(history, AXES[view.x], "nats per training image", view.x)
     if history.spec is None or not history.step:
         return empty(shape, NO_STEP)
-    rows, runs = _windows(history.progress), len(history.spec.runs)
+    made = history.training
+    shown = _windows(made)
     traces: list[Trace] = []
-    for run in range(runs):
-        x = _positions(history, view, run, rows[:, 0])
-        for bound, column in (L_K, 2 + runs + run), (ELBO, 2 + run):
-            traces.append(line(history, run, bound, x, rows[:, column]))
+    for run in range(len(history.labels)):
+        x = _positions(history, made, view, run, shown.steps)
+        for bound, values in (L_K, shown.iwae), (ELBO, shown.elbo):
+            traces.append(bound_line(history, run, bound, x, values[:, run]))
     # The first steps start hundreds of nats lower; leaving them out keeps the rest readable.
-    shown = rows[len(rows) // 10 :, 2:]
-    shown = shown[np.isfinite(shown).all(1)]
-    if len(shown):
-        low, high = float(shown.min()), float(shown.max())
+    later = np.concatenate([shown.elbo, shown.iwae], 1)[len(shown.steps) // 10 :]
+    later = later[np.isfinite(later).all(1)]
+    if len(later):
+        low, high = float(later.min()), float(later.max())
         margin = 0.05 * (high - low) + 0.5
         shape["yaxis"] |= {"range": [low - margin, high + margin]}
     shape["xaxis"] |= {"range": [0, max(*(float(trace["x"][-1]) for trace in traces), 10)]}
-    return go.Figure(traces, shape | {"shapes": _moments(history, view)})
+    return go.Figure(traces, shape | {"shapes": _moments(history, made, view)})
 
 
 def samples_drawn(history: History, run: int, steps: Floats) -> Floats:
@@ -61,36 +64,37 @@ def samples_drawn(history: History, run: int, steps: Floats) -> Floats:
     return total * history.spec.batch_size
 
 
-def _positions(history: History, view: View, run: int, steps: Floats) -> Floats:
+def _positions(history: History, made: Training, view: View, run: int, steps: Floats) -> Floats:
     """Where steps are on the axis in view."""
     if view.x == "samples":
         return samples_drawn(history, run, steps)
     if view.x == "seconds":
-        rows = history.progress
-        return np.interp(steps, rows[:, 0], _seconds(rows, history.costs[: len(rows), run]))
+        return np.interp(steps, made.steps, _seconds(made, run))
     return steps
 
 
-def _seconds(rows: Floats, cost: Floats) -> Floats:
+def _seconds(made: Training, run: int) -> Floats:
     """What a run has cost up to each step; in older logs, which do not tell, the time of all runs together."""
-    return rows[:, 1] if np.isnan(cost).any() else np.asarray(cost.cumsum())
+    cost = made.costs[:, run]
+    return made.seconds if np.isnan(cost).any() else np.asarray(cost.cumsum())
 
 
-def _moments(history: History, view: View) -> list[Trace]:
+def _moments(history: History, made: Training, view: View) -> list[Trace]:
     """A line at each swap, in the colour of its run, and at the evaluation in view if it is not the latest."""
-    marks = [(swap.run, swap.step, {**DOTTED, "color": COLOURS[swap.run]}) for swap in history.swaps]
+    marks = [(swap.run, swap.step, COLOURS[swap.run]) for swap in history.swaps]
     snapshot = chosen(history, view)
     if snapshot is not None and snapshot is not history.snapshots[-1]:
         # By samples drawn, runs of different k were not at the same place.
-        marks += [(run, snapshot.step, DOTTED) for run in range(len(history.labels))]
-    places = [(float(_positions(history, view, run, np.array([float(step)]))[0]), look) for run, step, look in marks]
-    return [vertical(*place) for index, place in enumerate(places) if place not in places[:index]]
+        marks += [(run, snapshot.step, GREY) for run in range(len(history.labels))]
+    places = [
+        (float(_positions(history, made, view, run, np.array([float(step)]))[0]), colour) for run, step, colour in marks
+    ]
+    return [vertical(*place) for place in dict.fromkeys(places)]
 
 
-def _windows(rows: Floats) -> Floats:
+def _windows(made: Training) -> Training:
     """At most `POINTS` rows, each the average of equally many; the newest are never dropped."""
-    width = -(-len(rows) // POINTS)
-    whole = len(rows) // width * width
-    newest = rows[len(rows) - whole :]
-    averaged: Floats = newest.reshape(-1, width, rows.shape[1]).mean(1)
-    return averaged
+    count = len(made.steps)
+    width = -(-count // POINTS)
+    whole = count // width * width
+    return Training(*(rows[count - whole :].reshape(-1, width, *rows.shape[1:]).mean(1) for rows in made))

@@ -7,12 +7,13 @@ import plotly.graph_objects as go
 
 from iwae_core.evaluation.estimate import Floats
 from iwae_core.training.events import Snapshot
-from iwae_lab.figures.figure import COLOURS, FIGURES, GREY, Place, Trace, empty, faint, layout, sentence
-from iwae_lab.figures.weights import digit_in_view, shares
+from iwae_core.training.snapshots import weighed
+from iwae_lab.figures.figure import FIGURES, Place, empty, layout, sentence
+from iwae_lab.figures.marks import COLOURS, GREY, Trace, dots, ellipses, faint, sizes
+from iwae_lab.figures.weights import digit_in_view
 from iwae_lab.history.history import History
 from iwae_lab.history.view import View
 
-ANGLES = np.linspace(0, 2 * np.pi, 49)
 NO_PLANE = "A latent plane is drawn for models with one layer of two latent units."
 
 
@@ -54,14 +55,15 @@ def plane(history: History, view: View) -> go.Figure:
     if found is None:
         return empty(shape, NO_PLANE)
     snapshot, digit, runs = found
-    weights, traces = shares(history, view), []
+    weights, traces = weighed(snapshot, digit, max(view.k, 1)).weights, []
     for place, run in enumerate(runs):
         shape |= _panel(shape, place, len(runs))
         axes = {"xaxis": f"x{place + 1}", "yaxis": f"y{place + 1}"}
         h = snapshot.plane_samples[run, : weights.shape[1], digit].astype(np.float32)
+        mean, scale = snapshot.plane_q[run, digit]
         traces += [
             _posterior(snapshot, run, digit) | axes,
-            _ellipses(snapshot, run, digit, history.labels[run]) | axes,
+            ellipses(mean, scale, f"{history.labels[run]}: q", COLOURS[run]) | axes,
             _cloud(h, weights[run], COLOURS[run]) | axes,
         ]
     return go.Figure(traces, shape)
@@ -97,36 +99,7 @@ def _posterior(snapshot: Snapshot, run: int, digit: int) -> Trace:
     }
 
 
-def _ellipses(snapshot: Snapshot, run: int, digit: int, label: str) -> Trace:
-    """q at one and at two standard deviations."""
-    mean, scale = snapshot.plane_q[run, digit]
-    circle = np.stack([np.cos(ANGLES), np.sin(ANGLES)])
-    rings = [mean[:, None] + size * scale[:, None] * circle for size in (1, 2)]
-    x, y = np.concatenate([rings[0], np.full((2, 1), np.nan), rings[1]], 1).astype(np.float32)
-    outline = {"color": COLOURS[run], "width": 2}
-    return {
-        "type": "scatter",
-        "x": x,
-        "y": y,
-        "mode": "lines",
-        "line": outline,
-        "name": f"{label}: q",
-        "hoverinfo": "skip",
-    }
-
-
 def _cloud(h: Floats, weights: Floats, colour: str) -> Trace:
-    return {
-        "type": "scatter",
-        "x": h[:, 0],
-        "y": h[:, 1],
-        "mode": "markers",
-        "marker": {
-            "color": faint(colour, 0.55),
-            "size": (3 + 27 * np.sqrt(weights)).astype(np.float32),
-            "line": {"width": 0.5, "color": GREY},
-        },
-        "showlegend": False,
-        "customdata": weights.astype(np.float32),
-        "hovertemplate": "weight %{customdata:.3f}<extra></extra>",
-    }
+    marker = {"color": faint(colour, 0.55), "size": sizes(weights, 27), "line": {"width": 0.5, "color": GREY}}
+    hover = "weight %{customdata:.3f}<extra></extra>"
+    return dots(h[:, 0], h[:, 1], marker, showlegend=False, customdata=weights.astype(np.float32), hovertemplate=hover)

@@ -1,6 +1,7 @@
 """What a run has shown so far: the fold of its records, ready to be plotted."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,19 @@ class Table:
         return self._data[: self._length]
 
 
+class Training(NamedTuple):
+    """The steps made so far, a row each: both bounds of each run on its minibatch in nats, and what the step cost it.
+
+    `seconds` count from the beginning; `costs` are seconds of processor time, NaN where the log does not tell.
+    """
+
+    steps: Floats  # [rows]
+    seconds: Floats  # [rows]
+    elbo: Floats  # [rows, runs]
+    iwae: Floats  # [rows, runs]
+    costs: Floats  # [rows, runs]
+
+
 class History:
     """The fold of a run's records. Knows nothing until `Started` has been added."""
 
@@ -47,8 +61,7 @@ class History:
         self.outcome: Finished | Failed | None = None
         self.spec: ExperimentSpec | None = None
         self.originals: NDArray[np.uint8] | None = None
-        self._progress: Table | None = None
-        self._costs = Table(0)
+        self._training = Table(2)
 
     def extend(self, records: Iterable[Record]) -> "History":
         """Add the next records; one numbered 0 begins anew."""
@@ -64,11 +77,9 @@ class History:
         match record.event:
             case Started(spec, originals):
                 self.spec, self.originals = ExperimentSpec.from_json(spec), originals
-                self._progress = Table(2 + 2 * len(self.spec.runs))
-                self._costs = Table(len(self.spec.runs))
-            case Progress(step, elbo, iwae, cost) if self._progress is not None:
-                self._costs.append(cost or (np.nan,) * len(elbo))  # first: `progress` is never the longer one
-                self._progress.append((step, record.seconds, *elbo, *iwae))
+                self._training = Table(2 + 3 * len(self.spec.runs))
+            case Progress(step, elbo, iwae, cost) if self.spec:
+                self._training.append((step, record.seconds, *elbo, *iwae, *(cost or (np.nan,) * len(elbo))))
             case Snapshot() as snapshot:
                 self.snapshots.append(snapshot)
             case Closeup() as closeup:
@@ -84,27 +95,22 @@ class History:
         return labels(self.spec, self.swaps) if self.spec else []
 
     @property
-    def progress(self) -> Floats:
-        """One row a step: step, seconds, the ELBO of each run, L_k of each run."""
-        return np.empty((0, 2)) if self._progress is None else self._progress.rows
-
-    @property
-    def costs(self) -> Floats:
-        """One row a step: the processor time it took each run, in seconds; NaN where the log does not tell.
-
-        Another thread may have appended since `progress` was read: use as many rows as that had.
-        """
-        return self._costs.rows
+    def training(self) -> Training:
+        """All steps so far. Another thread may be adding more: read once what belongs together."""
+        rows = self._training.rows
+        return Training(rows[:, 0], rows[:, 1], *np.split(rows[:, 2:], 3, axis=1))
 
     @property
     def step(self) -> int:
         """Training steps made so far."""
-        return int(self.progress[-1, 0]) if len(self.progress) else 0
+        steps = self.training.steps
+        return int(steps[-1]) if len(steps) else 0
 
     def steps_per_second(self, window: float = 10.0) -> float | None:
         """Speed over the last `window` seconds of training, evaluation included; None before there is any."""
-        rows = self.progress
-        recent = rows[rows[:, 1] >= rows[-1, 1] - window] if len(rows) else rows
-        if len(recent) < 2 or recent[-1, 1] == recent[0, 1]:
+        steps, seconds, *_ = self.training
+        recent = seconds >= seconds[-1:] - window
+        steps, seconds = steps[recent], seconds[recent]
+        if len(steps) < 2 or seconds[-1] == seconds[0]:
             return None
-        return float((recent[-1, 0] - recent[0, 0]) / (recent[-1, 1] - recent[0, 1]))
+        return float((steps[-1] - steps[0]) / (seconds[-1] - seconds[0]))

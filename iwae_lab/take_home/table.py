@@ -11,7 +11,7 @@ import numpy as np
 from iwae_core.evaluation.estimate import Floats, estimate
 from iwae_core.training.events import Snapshot
 from iwae_core.training.spec import ExperimentSpec, RunSpec
-from iwae_lab.history.history import History
+from iwae_lab.history.history import History, Training
 from iwae_lab.take_home.recipe import performed
 
 
@@ -73,7 +73,7 @@ def rows(history: History, every: int = 1) -> Iterator[Row]:
     if every < 1:
         raise ValueError(f"every must be at least 1; got {every}; use 1 for all training steps")
     spec = performed(history)
-    yield from _training(spec, history.progress, history.costs, every)
+    yield from _training(spec, history.training, every)
     for snapshot in history.snapshots:
         for common, elbo, iwae in _evaluated(spec, history, snapshot):
             yield from _means(common, "", elbo, iwae, spec.eval_ks)
@@ -91,7 +91,7 @@ Common: TypeAlias = tuple[int, float, int, str, str]  # step, seconds, run, esti
 
 def _evaluated(spec: ExperimentSpec, history: History, snapshot: Snapshot) -> Iterator[tuple[Common, Floats, Floats]]:
     """For each run what its rows have in common, and its ELBO and L_k of each image."""
-    seconds = float(history.progress[snapshot.step - 1, 1]) if snapshot.step else 0.0
+    seconds = float(history.training.seconds[snapshot.step - 1]) if snapshot.step else 0.0
     for run, (elbo, iwae) in enumerate(zip(snapshot.elbo, snapshot.iwae, strict=True)):
         now = _run_before(spec, run, snapshot.step)
         yield (snapshot.step, seconds, run, now.estimator, now.model), elbo, iwae
@@ -106,21 +106,20 @@ def _run_before(spec: ExperimentSpec, run: int, step: int) -> RunSpec:
     return now
 
 
-def _training(spec: ExperimentSpec, progress: Floats, costs: Floats, every: int) -> Iterator[Row]:
+def _training(spec: ExperimentSpec, made: Training, every: int) -> Iterator[Row]:
     """Two rows for each step and run, and a third where the log tells its cost."""
     changes = sorted({0, *(swap.step for swap in spec.swaps)})
     stages = {step: [_run_before(spec, run, step + 1) for run in range(len(spec.runs))] for step in changes}
-    keep = progress[:, 0] % every == 0
+    keep = made.steps % every == 0
     keep[-1:] = True
-    kept = progress[keep].tolist(), costs[: len(progress)][keep].tolist()
-    for (step, seconds, *bounds), cost in zip(*kept, strict=True):
+    for step, seconds, *of_runs in zip(*(values[keep].tolist() for values in made), strict=True):
         stage = stages[max(change for change in changes if change < step)]
-        for run, now in enumerate(stage):
+        for run, (now, elbo, iwae, cost) in enumerate(zip(stage, *of_runs, strict=True)):
             common = int(step), seconds, run, now.estimator, now.model
-            for what, value in ("training_elbo", bounds[run]), ("training_L_k", bounds[len(stage) + run]):
-                yield Row(what, *common, now.k, None, None, value, None)
-            if not math.isnan(cost[run]):
-                yield Row("training_processor_seconds", *common, now.k, None, None, cost[run], None)
+            yield Row("training_elbo", *common, now.k, None, None, elbo, None)
+            yield Row("training_L_k", *common, now.k, None, None, iwae, None)
+            if not math.isnan(cost):
+                yield Row("training_processor_seconds", *common, now.k, None, None, cost, None)
 
 
 def _means(common: Common, suffix: str, elbo: Floats, iwae: Floats, ks: tuple[int, ...]) -> Iterator[Row]:

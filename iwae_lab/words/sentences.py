@@ -37,7 +37,6 @@ RESET_HELP = "Ends this run and goes back to the recorded experiment. Your setti
 GO_ON_HELP = "Trains on from the last saved state."
 VIEW_K = "view k"
 VIEW_K_HELP = "Reads both bounds at another k from the same samples. It starts no work and changes no training."
-PLOT_HEADING = "Both bounds of each model on held-out digits, as k varies"
 CURVES_HEADING = "Training curves"
 PANEL_HEADING = "What the models learned"
 WHOSE_WORDS = "whose words"
@@ -65,7 +64,6 @@ PRECISION = (
     "models alike; differences are paired (same digits, same noise) and far more certain."
 )
 RECORDED = "Recorded experiment"
-NO_EVALUATION = "The first evaluation is on its way."
 WORSE_ELBO = (
     "$L_k$ asks that some of the k {draws} explain the digit, the ELBO that all of them do. So the {q} spreads out: "
     "alone it is a worse {posterior}, with its weights a better one. Its ELBO misjudges such a model."

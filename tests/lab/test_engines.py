@@ -61,7 +61,7 @@ def test_a_run_from_start_to_end(engine: Engine) -> None:
     history = engine.history(run_id)
     assert engine.state(run_id) is State.COMPLETED
     assert history.spec == engine.spec(run_id) == SHORT
-    assert history.progress[:, 0].tolist() == [1, 2, 3, 4, 5]
+    assert history.training.steps.tolist() == [1, 2, 3, 4, 5]
     assert history.outcome == Finished(5, reason="all 5 steps are made")
     spec, models = load_models(checkpoint.load(engine.folder / run_id / CHECKPOINT))
     assert spec == SHORT
@@ -74,7 +74,8 @@ def test_every_engine_tells_the_same_story(tmp_path: Path) -> None:
         engine = open_engine(name, tmp_path / name)
         run_id = engine.submit(SHORT)
         wait_until(lambda engine=engine, run_id=run_id: not engine.state(run_id).active)
-        curves.append(engine.history(run_id).progress[:, [0, 2, 3, 4, 5]].tolist())
+        training = engine.history(run_id).training
+        curves.append([values.tolist() for values in (training.steps, training.elbo, training.iwae)])
         dismiss(engine)
     assert all(curve == curves[0] for curve in curves)
 
@@ -137,7 +138,8 @@ def test_a_swap_in_a_pause(engine: Engine) -> None:
     engine.send(run_id, Resume())
     wait_until(lambda: engine.history(run_id).step > step)
     # Its k differs now: L_1 is the ELBO at one sample, and above it at three.
-    elbo, iwae = engine.history(run_id).progress[:, 2:].T
+    training = engine.history(run_id).training
+    elbo, iwae = training.elbo[:, 0], training.iwae[:, 0]
     assert (elbo[:step] == iwae[:step]).all()
     assert (elbo[step:] < iwae[step:]).all()
     engine.send(run_id, Stop())

@@ -158,7 +158,7 @@ def test_a_server_that_dies_leaves_no_process_and_every_run_behind(how: signal.S
     engine = open_engine("inline", tmp_path)
     assert engine.experiments("me") == [queued, run_id]
     assert engine.state(run_id) is engine.state(queued) is State.INTERRUPTED
-    steps = engine.history(run_id).progress[:, 0]
+    steps = engine.history(run_id).training.steps
     assert len(steps) >= 2
     assert steps.tolist() == list(range(1, len(steps) + 1)), "the history is complete"
     assert (engine.folder / run_id / CHECKPOINT).exists() is (how is signal.SIGINT), "who can say goodbye saves first"
@@ -188,7 +188,7 @@ def test_closing_saves_every_run_first(make_engine: MakeEngine) -> None:
     again.recover(running)
     assert again.history(running).step == step or isinstance(again.backend, Inline), "nothing is lost"
     reach(again, running, step + 1)
-    steps = again.history(running).progress[:, 0].tolist()
+    steps = again.history(running).training.steps.tolist()
     assert steps == list(range(1, len(steps) + 1))
 
 
@@ -206,7 +206,7 @@ def test_an_interrupted_run_is_resumed_from_the_command_line(local: Engine, tmp_
     assert local.state(run_id) is State.INTERRUPTED
     assert main(["train", "--resume", str(folder), "--json"]) == 0
     assert local.state(run_id) is State.COMPLETED, "whoever watched it sees how it went on"
-    assert local.history(run_id).progress[:, 0].tolist() == list(range(1, 101))
+    assert local.history(run_id).training.steps.tolist() == list(range(1, 101))
     whole = trained(tmp_path / "whole", replace(MIDDLE, swaps=(Swap(run=1, step=20, estimator="vae", k=4),)))
     assert events(folder)[1:] == events(whole)[1:], "only Started, with the specification, differs"
     ours, others = (checkpoint.load(path / CHECKPOINT)["runs"] for path in (folder, whole))
@@ -224,7 +224,7 @@ def test_a_step_that_is_not_finite_is_not_made(make_engine: MakeEngine) -> None:
     finish(engine, run_id)
     outcome, history = engine.history(run_id).outcome, engine.history(run_id)
     assert isinstance(outcome, Failed)
-    assert torch.tensor(history.progress).isfinite().all()
+    assert all(torch.tensor(values).isfinite().all() for values in history.training)
     assert outcome.step == history.step
     state = checkpoint.load(engine.folder / run_id / CHECKPOINT)
     assert state["step"] == outcome.step

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from plotly.utils import PlotlyJSONEncoder
 
-from iwae_core.evaluation.estimate import Floats
 from iwae_core.training.events import Closeup, Event, Progress, Record, Snapshot, Started, Swapped
 from iwae_core.training.spec import ExperimentSpec, RunSpec
 from iwae_lab.figures import FIGURES
-from iwae_lab.history.history import History
+from iwae_lab.history.history import History, Training
 from iwae_lab.history.labels import labels
 from iwae_lab.history.reading import read_at
 from iwae_lab.history.view import View
@@ -276,8 +275,8 @@ def test_curves_can_be_drawn_while_another_thread_appends() -> None:
         growing = False
 
         @property
-        def progress(self) -> Floats:
-            rows = super().progress
+        def training(self) -> Training:
+            rows = super().training
             if self.growing:
                 event = Progress(self.length, (-100.0,) * 3, (-95.0,) * 3, (1.0,) * 3)
                 self.extend([Record(self.length, 0.5 * self.length, event)])

@@ -9,7 +9,9 @@ from PIL import Image
 
 from iwae_core.training.events import Progress, Record, Snapshot, Started
 from iwae_core.training.spec import ExperimentSpec
-from iwae_lab.figures import bounds_against_k, digit_sheet, training_curves
+from iwae_lab.figures import digit_sheet
+from iwae_lab.figures.against_k import bounds_against_k
+from iwae_lab.figures.curves import training_curves
 from iwae_lab.history.history import History
 from iwae_lab.history.reading import read_at
 from iwae_lab.history.view import View

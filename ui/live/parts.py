@@ -4,7 +4,7 @@ from typing import Any
 
 from iwae_core.training.events import Failed
 from iwae_lab.engines import State
-from iwae_lab.figures import COLOURS, FIGURES, against_training_k, digit_sheet, sweep_summary
+from iwae_lab.figures import COLOURS, FIGURES, NO_EVALUATION, against_training_k, digit_sheet, sweep_summary
 from iwae_lab.history.reading import read_at
 from iwae_lab.history.sweep import points
 from iwae_lab.words import sentences as words
@@ -53,7 +53,7 @@ def reading(scene: Scene) -> dict[str, Any]:
     """The numbers at the marker and what they mean."""
     reading = read_at(scene.history, scene.view)
     if reading is None:
-        return {"html": HTML.paragraph(words.NO_EVALUATION)}
+        return {"html": HTML.paragraph(NO_EVALUATION)}
     head, *body = words.readout(reading)
     precision, findings = words.say(words.PRECISION, scene.dialect), words.findings(reading, scene.dialect)
     spoken = FIGURES["bounds"].summary(scene.history, scene.view)
@@ -65,7 +65,7 @@ def digits(scene: Scene) -> dict[str, Any]:
     """Held-out digits, each model's reconstructions of them, and digits drawn from each model's prior."""
     history = scene.history
     if history.originals is None or not history.snapshots:
-        return {"html": HTML.paragraph(words.NO_EVALUATION)}
+        return {"html": HTML.paragraph(NO_EVALUATION)}
     snapshot, labels = history.snapshots[scene.view.at], history.labels
     reconstructed = words.say("{reconstruction}", scene.dialect)
     rows = [(words.say("{held_out}", scene.dialect), digit_sheet(history.originals), "currentColor")]

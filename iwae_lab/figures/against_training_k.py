@@ -7,7 +7,8 @@ import plotly.graph_objects as go
 
 from iwae_core.estimators import ESTIMATORS
 from iwae_core.evaluation.estimate import Estimate
-from iwae_lab.figures.figure import COLOURS, ELBO, L_K, STDERRS, Trace
+from iwae_lab.figures.figure import STDERRS
+from iwae_lab.figures.marks import COLOURS, ELBO, L_K, Trace, axes, line
 from iwae_lab.history.sweep import TABLE_1, Point
 
 
@@ -19,21 +20,9 @@ def against_training_k(points: Sequence[Point]) -> go.Figure:
     estimators = list(dict.fromkeys(point.estimator for point in points))
     traces = [trace for index, name in enumerate(estimators) for trace in _lines(points, name, COLOURS[index])]
     ks = sorted({point.k for point in points})
-    layout = {
-        "template": None,
-        "uirevision": ",".join(estimators),
-        "margin": {"l": 64, "r": 12, "t": 8, "b": 48},
-        "xaxis": {
-            "title": {"text": "training k (log scale)"},
-            "type": "log",
-            "tickvals": ks,
-            "ticktext": list(map(str, ks)),
-        },
-        "yaxis": {"title": {"text": "nats per held-out image"}},
-        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
-        "hovermode": "x unified",
-    }
-    return go.Figure(traces, layout)
+    look = axes("training k (log scale)", "nats per held-out image", left=64)
+    look["xaxis"] |= {"type": "log", "tickvals": ks, "ticktext": list(map(str, ks))}
+    return go.Figure(traces, look | {"uirevision": ",".join(estimators)})
 
 
 def sweep_summary(points: Sequence[Point]) -> str:
@@ -61,27 +50,17 @@ def _lines(points: Sequence[Point], name: str, colour: str) -> list[Trace]:
 
 def _line(name: str, ks: Sequence[int], values: Sequence[Estimate], colour: str, dash: str) -> Trace:
     return {
-        "type": "scatter",
-        "name": name,
-        "x": np.array(ks, np.float32),
-        "y": np.array([value.mean for value in values], np.float32),
-        "error_y": {"array": np.array([STDERRS * value.stderr for value in values], np.float32), "thickness": 1.2},
+        **line(ks, [value.mean for value in values], name, colour, dash, hovertemplate="%{y:.2f}"),
         "mode": "lines+markers",
-        "line": {"color": colour, "width": 2.5, "dash": dash},
         "marker": {"size": 9, "symbol": "circle" if dash == "solid" else "diamond"},
-        "hovertemplate": "%{y:.2f}",
+        "error_y": {"array": np.array([STDERRS * value.stderr for value in values], np.float32), "thickness": 1.2},
     }
 
 
 def _paper(name: str, values: dict[int, float], colour: str) -> Trace:
     return {
-        "type": "scatter",
-        "name": name,
-        "x": np.array(list(values), np.float32),
-        "y": np.array(list(values.values()), np.float32),
+        **line(list(values), list(values.values()), name, colour, "dot", 1, hovertemplate="%{y:.2f}"),
         "mode": "lines+markers",
-        "line": {"color": colour, "width": 1, "dash": "dot"},
         "marker": {"size": 10, "symbol": "circle-open"},
         "visible": "legendonly",
-        "hovertemplate": "%{y:.2f}",
     }
