@@ -6,6 +6,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.comparisons import PEERS
+from iwae_lab.words import numbers
 
 BEGIN, END = "<!-- speed: written by iwae bench --write -->\n", "<!-- end of speed -->\n"
 COLUMNS = {"plain_torch": "plain torch", **PEERS}
@@ -24,25 +25,24 @@ def markdown(measured: dict[str, Any]) -> str:
     blocks = [f"Measured on {place['cores']} cores of {place['processor']}, torch {place['torch']}."]
     for cores in sorted({result["cores"] for result in measured["results"]}):
         results = [result for result in measured["results"] if result["cores"] == cores]
-        blocks.append(f"On {cores} core{'s' if cores > 1 else ''}:\n\n" + "\n".join(training_table(results)))
+        blocks.append(f"On {cores} core{'s' if cores > 1 else ''}:\n\n" + training_table(results))
         blocks.append("\n".join(other_lines(results)))
     blocks.append("\n".join(f"Not run: {name} ({why})." for name, why in sorted(not_run(measured["results"]).items())))
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def training_table(results: Sequence[dict[str, Any]]) -> Iterator[str]:
+def training_table(results: Sequence[dict[str, Any]]) -> str:
     """A row for each batch size and k: steps a second, then how many times as long a step takes others."""
     ran = {entry["contestant"] for result in results for entry in result["entries"] if entry["seconds"]}
     columns = {name: label for name, label in (COLUMNS | LIMITS).items() if name in ran}
-    yield "| batch, k | this project, steps/s | " + " | ".join(columns.values()) + " |"
-    yield "|:--|--:|" + "--:|" * len(columns)
+    rows = []
     for result in results:
         if result["comparison"] == "training":
             ours, *others = result["entries"]
             by_name = {other["contestant"]: other for other in others}
             cells = [spread(ratios(by_name[name], ours)) for name in columns]
-            rate = 1 / median(ours["seconds"])
-            yield f"| {ours['batch']}, {ours['k']} | {rate:.3g} | " + " | ".join(cells) + " |"
+            rows.append((f"{ours['batch']}, {ours['k']}", f"{1 / median(ours['seconds']):.3g}", *cells))
+    return numbers.markdown(("batch, k", "this project, steps/s", *columns.values()), rows)
 
 
 def other_lines(results: Sequence[dict[str, Any]]) -> Iterator[str]:

@@ -6,21 +6,19 @@ from pathlib import Path
 from iwae_core.estimators import ESTIMATORS, Estimator
 from iwae_core.models import MODELS
 from iwae_lab.shipped.models import SHIPPED, manifest
+from iwae_lab.words.numbers import markdown, minus
 from tests.support.enumeration import CASES
 from tools import house
 
 ROOT = Path(__file__).parents[1]
-HEAD = "| name | θ climbs | φ climbs | unbiased | gradient path | works with | mean verified exactly on | source |\n"
-
-
-MODELS_HEAD = "| name | trained by | steps | test NLL | ELBO | active units | bits a weight | MB |\n"
+HEAD = ("name", "θ climbs", "φ climbs", "unbiased", "gradient path", "works with", "mean verified exactly on", "source")
+MODELS_HEAD = ("name", "trained by", "steps", "test NLL", "ELBO", "active units", "bits a weight", "MB")
 
 
 def tables() -> dict[str, str]:
     """Each table in Markdown, by the name in its marks."""
-    estimators = HEAD + "|:--|:--|:--|:--|:--|:--|:--|:--|\n" + "".join(estimator_rows())
-    models = MODELS_HEAD + "|:--|:--|--:|--:|--:|--:|--:|--:|\n" + "".join(model_rows())
-    return {"estimators": estimators, "models": models, "house": house.table()}
+    estimators, models = markdown(HEAD, estimator_rows(), left=8), markdown(MODELS_HEAD, model_rows(), left=2)
+    return {"estimators": f"{estimators}\n", "models": f"{models}\n", "house": house.table()}
 
 
 def marked(name: str, text: str) -> str:
@@ -28,26 +26,23 @@ def marked(name: str, text: str) -> str:
     return f"<!-- {name}: written by python -m tools.tables -->\n{text}<!-- end of {name} -->\n"
 
 
-def model_rows() -> Iterator[str]:
+def model_rows() -> Iterator[tuple[str, ...]]:
     """One row for each shipped model."""
     for name, entry in manifest().items():
         spec = entry["spec"]
         trained = f"{ESTIMATORS[spec['estimator']].label}, k = {spec['k']}, `{spec['model']}`"
-        nll, elbo = f"{entry['nll']:.2f} ± {2 * entry['nll_stderr']:.2f}", f"{entry['elbo']:.2f}".replace("-", "−")
+        nll, elbo = f"{entry['nll']:.2f} ± {2 * entry['nll_stderr']:.2f}", minus(entry["elbo"], 2)
         active, size = ", ".join(map(str, entry["active_units"])), (SHIPPED / entry["file"]).stat().st_size / 1e6
-        cells = (f"`{name}`", trained, f"{entry['step']:,}", nll, elbo, active, str(entry["bits"]), f"{size:.2f}")
-        yield "| " + " | ".join(cells) + " |\n"
+        yield f"`{name}`", trained, f"{entry['step']:,}", nll, elbo, active, str(entry["bits"]), f"{size:.2f}"
 
 
-def estimator_rows() -> Iterator[str]:
+def estimator_rows() -> Iterator[tuple[str, ...]]:
     """One row for each estimator."""
     paths = [build().model.paths for build in CASES.values()]
-    for name, entry in ESTIMATORS.items():
-        e = entry
+    for name, e in ESTIMATORS.items():
         checked = f"{sum(e.path in offered for offered in paths)} models" if e.unbiased else "its limit in k only"
         bias = "yes" if len(e.unbiased) == 2 else f"no: {e.bias}".replace("phi", "φ")
-        cells = (f"`{name}`", e.theta, e.phi, bias, e.path, works_with(e), checked, e.source)
-        yield "| " + " | ".join(cells) + " |\n"
+        yield f"`{name}`", e.theta, e.phi, bias, e.path, works_with(e), checked, e.source
 
 
 def works_with(estimator: Estimator) -> str:

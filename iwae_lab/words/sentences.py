@@ -17,6 +17,8 @@ from iwae_lab.history.reading import Reading
 from iwae_lab.words.glossary import TERMS as TERMS
 from iwae_lab.words.glossary import Dialect as Dialect
 from iwae_lab.words.glossary import say as say
+from iwae_lab.words.numbers import minus, true_minus
+from iwae_lab.words.numbers import plus_minus as plus_minus
 
 TITLE = "Why is the importance weighted bound better?"
 QUESTION = (
@@ -99,12 +101,6 @@ def time_left(history: History) -> str:
     return f"{speed:.3g} steps/s, {left} left"
 
 
-def plus_minus(value: Estimate, sign: bool = False) -> str:
-    """Mean and two standard errors, with a true minus sign."""
-    text = f"{float(value.mean):{'+' if sign else ''}.2f}".replace("-", "\u2212")
-    return f"{text} ± {2 * float(value.stderr):.2f}"
-
-
 def readout(reading: Reading) -> list[list[str]]:
     """The numbers at the marker as a table: its head in Markdown, its rows in plain text."""
     labels = reading.labels
@@ -167,11 +163,10 @@ def step_story(labels: Sequence[str], seen: Closeup) -> list[str]:
     spreads, averages, pulls = [], [], []
     for label, before, bounds, pull in zip(labels, seen.before, seen.bounds, seen.pulls, strict=True):
         low, high = np.nanmin(before), np.nanmax(before)
-        spreads.append(f"{label} from {low:.0f} to {high:.0f}".replace("-", "\u2212"))
+        spreads.append(true_minus(f"{label} from {low:.0f} to {high:.0f}"))
         (elbo, elbo_after), (iwae, iwae_after) = bounds
-        text = f"{label}: mean of the logs {elbo:.1f}, log of the mean {iwae:.1f}"
-        averages.append(text.replace("-", "\u2212"))
-        gains = f"they move by {elbo_after - elbo:+.2f} and {iwae_after - iwae:+.2f}".replace("-", "\u2212")
+        averages.append(true_minus(f"{label}: mean of the logs {elbo:.1f}, log of the mean {iwae:.1f}"))
+        gains = f"they move by {minus(elbo_after - elbo, 2, '+')} and {minus(iwae_after - iwae, 2, '+')}"
         pulls.append(f"{label} pulls its strongest {{draw}} with {np.nanmax(np.abs(pull)):.2f}; {gains}")
     return [
         f"**1. Draw** {{draws}} of the {{h}} of one image of the minibatch from the {{q}}: {ks}.",

@@ -11,7 +11,7 @@ from iwae_lab.history.reading import read_at
 from iwae_lab.history.view import View
 from iwae_lab.shipped.recording import recording
 from iwae_lab.words.glossary import say
-from iwae_lab.words.sentences import plus_minus
+from iwae_lab.words.numbers import plus_minus
 from ui.controls import leave, train
 from ui.settings import choose
 

@@ -1,0 +1,27 @@
+"""Numbers as people read them, with a true minus sign, and tables of them."""
+
+from collections.abc import Iterable, Sequence
+
+from iwae_core.evaluation.estimate import Estimate
+
+
+def true_minus(text: str) -> str:
+    """A text in which every hyphen is a minus sign."""
+    return text.replace("-", "\u2212")
+
+
+def minus(value: float, digits: int = 3, sign: str = "") -> str:
+    """A number with so many decimals; with the sign "+" if it is positive."""
+    return true_minus(f"{value:{sign}.{digits}f}")
+
+
+def plus_minus(value: Estimate, sign: bool = False) -> str:
+    """Mean and two standard errors; a positive mean with its sign, if asked for."""
+    return f"{minus(float(value.mean), 2, '+' if sign else '')} ± {2 * float(value.stderr):.2f}"
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
+    """A table in Markdown, so many columns aligned left and the others right."""
+    marks = "|".join([":--"] * left + ["--:"] * (len(head) - left))
+    first, *others = ("| " + " | ".join(cells) + " |" for cells in (head, *rows))
+    return "\n".join([first, f"|{marks}|", *others])
