@@ -75,4 +75,4 @@ def _pulls(run: int, before: Floats, pulls: Floats) -> Trace:
     marker = {"color": faint(COLOURS[run], 0.6), "size": sizes(np.abs(pulls), 20), "line": {"width": 0}}
     hover = "log w %{y:.2f}, pull %{customdata:.3f}<extra></extra>"
     x = np.full(len(before), run)
-    return dots(x, before, marker, showlegend=False, customdata=pulls, hovertemplate=hover)
+    return dots(x, before, marker=marker, showlegend=False, customdata=pulls, hovertemplate=hover)

@@ -99,8 +99,8 @@ def error_band(of: Trace, values: Estimate) -> Trace:
 def marker(of: Trace, at: int) -> Trace:
     """One point of a line."""
     look = of["line"]
-    symbol = "diamond" if look["dash"] == "dash" else "circle"
-    return dots(of["x"][[at]], of["y"][[at]], {"color": look["color"], "size": 10, "symbol": symbol}, **part_of(of))
+    shape = {"color": look["color"], "size": 10, "symbol": "diamond" if look["dash"] == "dash" else "circle"}
+    return dots(of["x"][[at]], of["y"][[at]], marker=shape, **part_of(of))
 
 
 def sentence(start: str, parts: Sequence[str], end: str = "") -> str:

@@ -79,12 +79,17 @@ def band(of: Trace, half: Floats) -> Trace:
     }
 
 
+def filled(of: Trace, opacity: float) -> Trace:
+    """A line with the area below it, down to zero."""
+    return of | {"fill": "tozeroy", "fillcolor": faint(of["line"]["color"], opacity)}
+
+
 def part_of(of: Trace) -> Trace:
     """What makes a trace come and go with another one's entry in the legend, if that is of a group."""
     return {"legendgroup": of.get("legendgroup"), "showlegend": False, "hoverinfo": "skip"}
 
 
-def dots(x: ArrayLike, y: ArrayLike, marker: dict[str, Any], **more: Any) -> Trace:
+def dots(x: ArrayLike, y: ArrayLike, *, marker: dict[str, Any], **more: Any) -> Trace:
     """Points that no line joins."""
     x, y = np.asarray(x, np.float32), np.asarray(y, np.float32)
     return {"type": "scatter", "mode": "markers", "x": x, "y": y, "marker": marker, **more}

@@ -102,4 +102,4 @@ def _posterior(snapshot: Snapshot, run: int, digit: int) -> Trace:
 def _cloud(h: Floats, weights: Floats, colour: str) -> Trace:
     marker = {"color": faint(colour, 0.55), "size": sizes(weights, 27), "line": {"width": 0.5, "color": GREY}}
     hover = "weight %{customdata:.3f}<extra></extra>"
-    return dots(h[:, 0], h[:, 1], marker, showlegend=False, customdata=weights.astype(np.float32), hovertemplate=hover)
+    return dots(*h.T, marker=marker, showlegend=False, customdata=weights.astype(np.float32), hovertemplate=hover)

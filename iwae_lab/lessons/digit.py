@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from iwae_core.bounds.diagnostics import effective_sample_size
 from iwae_core.bounds.lower import elbo
 from iwae_core.bounds.weights import normalized_weights
 from iwae_core.data.dataset import binarise
+from iwae_core.evaluation.estimate import Floats
 from iwae_core.evaluation.held_out import log_weights
 from iwae_core.models import Model
 from iwae_core.randomness import generator
@@ -26,7 +26,6 @@ from iwae_core.training.process import one_thread
 from iwae_core.training.snapshots import pictures
 from iwae_lab.shipped.models import digits, load
 
-Floats = NDArray[np.floating[Any]]
 Bytes = NDArray[np.uint8]
 Stroke = Sequence[tuple[float, float]]  # points in units of the paper's side, from its upper left corner
 
@@ -36,7 +35,7 @@ PAPER = 400  # pixels of the paper's side: twenty for each of the box, so edges 
 PEN = 0.1  # of the paper's side: about the three pixels of MNIST's lines once scaled
 MOST_STROKES, MOST_POINTS = 200, 20_000
 SAMPLES = 1000
-KS = nested_grid(SAMPLES)
+CURVE_KS = nested_grid(SAMPLES)
 CODE = math.ceil(SIDE * SIDE / 8 * 8 / 6)  # characters of an image in an address, six bits each
 
 
@@ -166,7 +165,7 @@ class Judged:
     """What a model makes of one image: bounds in nats, the weights of its draws, and the image it gives back."""
 
     elbo: float
-    l_k: Floats  # at each k of `KS`
+    l_k: Floats  # at each k of `CURVE_KS`
     log_weights: Floats  # [SAMPLES]
     reconstruction: Bytes  # [784]
 
@@ -195,7 +194,7 @@ def judge(model: str, name: str) -> Judged:
     weights = log_weights(network, x, SAMPLES, seed=0)
     return Judged(
         float(elbo(weights)),
-        nested_curve(weights, KS)[:, 0].numpy(),
+        nested_curve(weights, CURVE_KS)[:, 0].numpy(),
         weights[:, 0].numpy(),
         pictures(reconstruction(network, x))[0],
     )

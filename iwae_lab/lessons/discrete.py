@@ -14,18 +14,17 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from iwae_core.bounds.weights import normalized_weights
 from iwae_core.draws import Draws
 from iwae_core.estimators import ESTIMATORS, Target
+from iwae_core.evaluation.estimate import Floats
 from iwae_core.exact.cases import binary_states, model_law
 from iwae_core.exact.law import exact_bound
 from iwae_core.models.toys import enumerable
 from iwae_core.training.process import one_thread
 
-Floats = NDArray[np.float64]
 KS = (2, 3, 4, 5, 6, 8, 10, 12, 16)
 NAMES = ("reinforce", "reinforce_running", "reinforce_loo", "reinforce_iwae", "vimco_arithmetic", "vimco", "rws")
 # The estimators whose signal also holds -w~_i, from log q inside the bound.

@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from iwae_core.estimators import ESTIMATORS
+from iwae_core.evaluation.estimate import Floats
 from iwae_core.evaluation.signal import Moments, gradient_moments
 from iwae_core.training.process import prepare_process
-from iwae_lab.lessons.price import FORMS, Floats, Price, Signal
+from iwae_lab.lessons.price import FORMS, Price, Signal
 from iwae_lab.shipped.models import digits, load, manifest
 
 STORED = Path(__file__).parents[1] / "assets" / "signal.json"

@@ -3,21 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from iwae_core.bounds.diagnostics import effective_sample_size
 from iwae_core.bounds.weights import normalized_weights
+from iwae_core.evaluation.estimate import Floats
 from iwae_core.evaluation.plane import SIDE, grid, latent_plane, log_joint
 from iwae_core.exact.law import Law, exact_curve, log_evidence, resampled_law
 from iwae_core.randomness import generator
 from iwae_lab.shipped.models import digits, load
 
-Floats = NDArray[np.floating[Any]]
 KS = (1, 2, 5, 10, 20, 50, 100, 200)
 FINER = ((4, 300), (4, 300))  # a trained decoder's posterior has features far narrower than q
 

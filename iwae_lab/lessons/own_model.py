@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, Laplace, MixtureSameFamily, Normal, StudentT
 from torch.nn.functional import softplus
@@ -20,13 +19,13 @@ from torch.nn.functional import softplus
 from iwae_core.black_box import draw, paths
 from iwae_core.bounds.diagnostics import effective_sample_size
 from iwae_core.estimators import require
+from iwae_core.evaluation.estimate import Floats
 from iwae_core.exact.law import Law, exact_curve, resampled_log_prob
 from iwae_core.training.process import one_thread
 
-Floats = NDArray[np.float64]
 SEEN = -60.0  # a node of less probability under q is not drawn in any number of samples
 STEPS, BATCH, RATE = 150, 32, 0.1
-KS = (1, 5, 10, 20, 50, 100, 200, 500, 1000)
+CURVE_KS = (1, 5, 10, 20, 50, 100, 200, 500, 1000)
 # Where log w falls like -h^4 the integral for L_k is as long as that tail. A floor under the weights cuts it
 # and costs 1e-5 nats at most: all five samples lie below the 1 % quantile with probability 1e-10, and beside another a
 # weight of e^-60 p(x) counts nothing.
@@ -89,7 +88,7 @@ class Choices:
 
 
 class Answers(NamedTuple):
-    """Exact answers at one q: densities on `h`; L_k at each k of `KS`; log p(x); what resampling one of k keeps."""
+    """Exact answers at one q: densities on `h`; L_k at each of `CURVE_KS`; log p(x); what resampling one of k keeps."""
 
     h: Floats
     posterior: Floats
@@ -141,7 +140,7 @@ def answers(choices: Choices, phi: tuple[float, ...], k: int) -> Answers:
     )
     _, law = _law(choices, q, 1 / 128)
     first = law.log_prob.exp() @ law.log_weights
-    rest = exact_curve(_floored(law, evidence), KS[1:]).bound
+    rest = exact_curve(_floored(law, evidence), CURVE_KS[1:]).bound
     nodes, law = _law(choices, q, 1 / 48)  # fine enough to draw
     kept = (resampled_log_prob(_floored(law, evidence), k) - law.log_prob + q.log_prob(nodes)).exp()
     h = torch.linspace(-5, 5, 501, dtype=torch.float64)

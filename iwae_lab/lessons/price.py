@@ -13,16 +13,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from iwae_core.estimators import ESTIMATORS
+from iwae_core.evaluation.estimate import Floats
 from iwae_core.exact.cases import gaussian_mismatch_law, standard_normal_grid
 from iwae_core.exact.law import Law
 from iwae_core.exact.weighted_sums import Shares, WeightedSums
 from iwae_core.training.process import one_thread
 
-Floats = NDArray[np.float64]
 KS = tuple(2**j for j in range(13))
 REPEATS = 8  # M of MIWAE and PIWAE
 TOTAL, PATH, SCORE, DECODER = range(4)

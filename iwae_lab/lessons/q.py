@@ -5,20 +5,17 @@ h ~ N(0, 1), x | h ~ N(h^2, 1/4), x = 2: the posterior has modes near -1.33 and 
 
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from iwae_core.bounds.diagnostics import effective_sample_size, pareto_k_hat
+from iwae_core.evaluation.estimate import Floats
 from iwae_core.exact.cases import model_law
 from iwae_core.exact.law import Law, exact_bound, exact_curve, log_evidence, resampled_law
 from iwae_core.models.toys import Toy, bimodal, enumerable
 from iwae_core.randomness import generator
-
-Floats = NDArray[np.floating[Any]]
 
 
 class Normal(NamedTuple):

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,10 +11,10 @@ from iwae_core.bounds.curves import nested_curve
 from iwae_core.bounds.diagnostics import effective_sample_size, kl_from_uniform
 from iwae_core.bounds.lower import elbo, iwae_bound
 from iwae_core.bounds.weights import LogWeights, normalized_weights
+from iwae_core.evaluation.estimate import Floats
 from iwae_core.evaluation.held_out import log_weights
 from iwae_lab.shipped.models import digits, load
 
-Floats = NDArray[np.floating[Any]]
 KS = (1, 2, 4, 8, 16, 32, 64)
 TRAIL = 60
 SETS = 80  # of max(KS) weights, made at once: so many redraws cost nothing

@@ -7,16 +7,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from iwae_core.evaluation.estimate import Floats
 from iwae_core.exact.cases import gaussian_mismatch_chi_squared, gaussian_mismatch_law
 from iwae_core.exact.law import exact_curve, inverse_sample_size, log_evidence
 
-Floats = NDArray[np.floating[Any]]
-KS = tuple(sorted({round(10 ** (j / 6)) for j in range(37)}))  # 1 to a million
+CURVE_KS = tuple(sorted({round(10 ** (j / 6)) for j in range(37)}))  # 1 to a million
 ORDERS = (1, 2)  # of the jackknife
 ROUNDING = 1e-13  # of L_k; the jackknife of order m multiplies it by k^m
 
@@ -46,7 +45,7 @@ class Gaps:
 
 
 @lru_cache(maxsize=256)
-def gaps(ratio: float, shift: float, dims: int, ks: tuple[int, ...] = KS) -> Gaps:
+def gaps(ratio: float, shift: float, dims: int, ks: tuple[int, ...] = CURVE_KS) -> Gaps:
     """All of it, exact, for one mismatch. Sources: Burda et al. 2016, Nowozin 2018."""
     law = gaussian_mismatch_law(ratio, shift, dims)
     sizes = sorted({size for k in ks for size in range(max(1, k - ORDERS[-1]), k + 1)})

@@ -12,8 +12,8 @@ from iwae_core.estimators import UnsupportedError
 from iwae_core.exact.cases import standard_normal_grid
 from iwae_core.exact.law import Law, exact_curve
 from iwae_lab.lessons.own_model import (
+    CURVE_KS,
     FAMILIES,
-    KS,
     LINKS,
     NAMES,
     NOISES,
@@ -54,7 +54,7 @@ def test_bounds_at_the_best_q(k: int, scale: float, bound: float) -> None:
     # The optimal q for each k in the model with two modes; the bound is flat there, so three digits of it are enough.
     mean = 1.33 if k == 1 else 0.0
     found = at(BIMODAL, np.array([mean, math.log(scale)]), 5)
-    assert found.bound[KS.index(k)] == pytest.approx(bound, abs=2e-5)
+    assert found.bound[CURVE_KS.index(k)] == pytest.approx(bound, abs=2e-5)
 
 
 def test_the_floor_under_the_weights_changes_nothing() -> None:
@@ -65,7 +65,7 @@ def test_the_floor_under_the_weights_changes_nothing() -> None:
     law = Law(choices.log_joint(torch.tensor(2.0).double(), h) - choices.q_at(phi).log_prob(h), noise.log_prob)
     found = at(choices, phi.numpy())
     assert float(law.log_weights.min()) < -30_000
-    assert found.bound[1:4] == pytest.approx(exact_curve(law, KS[1:4]).bound.tolist(), abs=1e-5)
+    assert found.bound[1:4] == pytest.approx(exact_curve(law, CURVE_KS[1:4]).bound.tolist(), abs=1e-5)
 
 
 def test_densities_integrate_to_one_and_q_kept_nears_the_posterior() -> None:
@@ -109,7 +109,7 @@ def test_fits_reach_the_best_bound(name: str) -> None:
     path = fit(BIMODAL, name, 10)
     assert path.shape == (STEPS + 1, 2)
     assert path[0] == pytest.approx(FAMILIES["normal"].start)
-    found = at(BIMODAL, path[-1]).bound[KS.index(10)]
+    found = at(BIMODAL, path[-1]).bound[CURVE_KS.index(10)]
     assert -2.397576 + 1e-6 > found > -2.397576 - (0.06 if name == "dreg" else 0.003)
 
 
@@ -123,7 +123,7 @@ def test_what_the_lesson_tells() -> None:
     heavy = Choices(HEAVY, "h", HEAVY, 0.5, 4.0)
     found = at(heavy, fit(heavy, "vae", 10)[-1])
     gaps = found.log_evidence - found.bound
-    assert gaps[KS.index(10)] / gaps[-1] == pytest.approx(4, abs=1.5)
+    assert gaps[CURVE_KS.index(10)] / gaps[-1] == pytest.approx(4, abs=1.5)
 
 
 def test_two_normals_cannot_be_reparameterised() -> None:

@@ -8,8 +8,8 @@ from iwae_core.bounds.diagnostics import effective_sample_size
 from iwae_lab.lessons.digit import ODD, PEN, SAMPLES, STARTS, Judged, encoded, image, judge, normalised, observed
 from iwae_lab.shipped.models import manifest, names
 from iwae_lab.words.glossary import say
-from ui.lessons.chart import minus
-from ui.lessons.digit_figure import against_k, bars, map_of_drawings
+from iwae_lab.words.numbers import markdown, minus
+from ui.lessons.digit_figure import against_k, map_of_drawings, weights
 from ui.lessons.frame import Lesson
 from ui.lessons.frame import show as show_lesson
 from ui.lessons.inputs import one_of
@@ -46,12 +46,11 @@ SETTINGS = {
 
 def table(found: dict[str, Judged], k: int) -> str:
     """Both bounds of the drawing under every model, and of the average test digit; Markdown."""
-    rows = [f"| nats | $L_{{{SAMPLES}}}$ | over ELBO | ESS | digits |", "|:--|--:|--:|--:|--:|"]
+    rows = []
     for name, each in found.items():
-        entry, bound = manifest()[name], each.l_k[-1]
-        cells = [minus(bound, 1), f"{bound - each.elbo:.1f}", f"{each.ess(k):.1f}", minus(-entry["nll"], 1)]
-        rows.append(f"| {label(name)} | {' | '.join(cells)} |")
-    return "\n".join(rows)
+        bound, digits = each.l_k[-1], minus(-manifest()[name]["nll"], 1)
+        rows.append((label(name), minus(bound, 1), f"{bound - each.elbo:.1f}", f"{each.ess(k):.1f}", digits))
+    return markdown(("nats", f"$L_{{{SAMPLES}}}$", "over ELBO", "ESS", "digits"), rows)
 
 
 def sentence(found: dict[str, Judged], k: int) -> str:
@@ -131,7 +130,7 @@ def _figures(found: dict[str, Judged]) -> None:
     with right:
         st.subheader(say(f"The weights of {k} {{draws}}", dialect), anchor=False)
         live_chart(
-            bars(pair, k),
+            weights(pair, k),
             key="digit_weights",
             description=say(f"Weights, largest first. {spoken}", dialect),
             height=220,

@@ -8,9 +8,20 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from iwae_core.estimators import ESTIMATORS
-from iwae_lab.figures import COLOURS
-from iwae_lab.lessons.discrete import KS, NAMES, WITH_WEIGHT, Estimates, Targets, bias, estimates, targets, variances
-from ui.lessons.chart import TRUTH, layout, line, minus
+from iwae_core.evaluation.estimate import Floats
+from iwae_lab.figures.marks import COLOURS, TRUTH, Trace, axes, dots, line, vertical
+from iwae_lab.lessons.discrete import (
+    KS,
+    NAMES,
+    WITH_WEIGHT,
+    Estimates,
+    Targets,
+    bias,
+    estimates,
+    targets,
+    variances,
+)
+from iwae_lab.words.numbers import minus
 from ui.lessons.frame import Lesson
 from ui.lessons.frame import show as show_lesson
 from ui.lessons.inputs import one_of, pick
@@ -28,7 +39,6 @@ STYLES = {
     "rws": (COLOURS[2], "dot"),
 }
 REACH = 1.6  # of the plane shown
-HERE = {"width": 1.5, "dash": "dot", "color": TRUTH}
 TERM = ("kept", "dropped")
 SETTINGS = {
     "discrete_estimator": choice("vimco", NAMES, "estimator"),
@@ -40,54 +50,40 @@ LABORATORY = "./?" + urlencode({"model": "sbn_1", "runs": "vimco,rws", "k": 5, "
 
 def plane(found: Estimates, goal: Targets, name: str) -> go.Figure:
     """Every possible estimate, its area its probability; a cross at the exact gradient, a ring at the mean."""
-    look = layout("derivative in c₁", "derivative in c₂")
+    look = axes("derivative in c₁", "derivative in c₂")
     look["xaxis"] |= {"range": [-REACH, REACH], "zeroline": True}
     look["yaxis"] |= {"range": [-REACH, REACH], "zeroline": True}
-    look["hovermode"] = "closest"
-    colour, label = STYLES[name][0], ESTIMATORS[name].label
+    colour = STYLES[name][0]
+    climbed = re.sub("_(.)", r"<sub>\1</sub>", ESTIMATORS[name].phi)
+    ring = {"symbol": "circle-open", "size": 17, "color": colour, "line": {"width": 3}}
+    cross = {"symbol": "cross-thin", "size": 13, "line": {"color": TRUTH, "width": 3}}
+    traces = [
+        _cloud(found, f"{ESTIMATORS[name].label}: estimates", colour),
+        dots(*found.mean[:, None], marker=ring, name="their mean"),
+        dots(*goal.of(name)[:, None], marker=cross, name=f"exact gradient of {climbed}"),
+    ]
+    return go.Figure(traces, look | {"hovermode": "closest"})
+
+
+def _cloud(found: Estimates, name: str, colour: str) -> Trace:
     size = 70 * np.sqrt(found.prob)
     shown = size > 0.7
-    cloud = {
-        **_points(found.values[shown], f"{label}: estimates"),
-        "marker": {"color": colour, "size": size[shown].astype(np.float32), "opacity": 0.55, "line": {"width": 0}},
-        "customdata": found.prob[shown].astype(np.float32),
-        "hovertemplate": "(%{x:.3f}, %{y:.3f})<br>probability %{customdata:.3g}<extra></extra>",
-    }
-    ring = {
-        **_points(found.mean[None], "their mean"),
-        "marker": {"symbol": "circle-open", "size": 17, "color": colour, "line": {"width": 3}},
-    }
-    climbed = re.sub("_(.)", r"<sub>\1</sub>", ESTIMATORS[name].phi)
-    cross = {
-        **_points(goal.of(name)[None], f"exact gradient of {climbed}"),
-        "marker": {"symbol": "cross-thin", "size": 13, "line": {"color": TRUTH, "width": 3}},
-    }
-    return go.Figure([cloud, ring, cross], look)
+    marker = {"color": colour, "size": size[shown].astype(np.float32), "opacity": 0.55, "line": {"width": 0}}
+    prob = found.prob[shown].astype(np.float32)
+    hover = "(%{x:.3f}, %{y:.3f})<br>probability %{customdata:.3g}<extra></extra>"
+    return dots(*found.values[shown].T, marker=marker, name=name, customdata=prob, hovertemplate=hover)
 
 
 def against_k(name: str, k: int) -> go.Figure:
     """The total variance of one estimate against k for every estimator; the chosen one bold."""
-    look = layout("k, samples per image", "total variance (log scale)")
+    look = axes("k, samples per image", "total variance (log scale)")
     look["yaxis"] |= {"type": "log", "dtick": 1, "exponentformat": "power"}
     look["xaxis"] |= {"tickvals": KS, "range": [KS[0] - 0.4, KS[-1] + 0.4]}
-    look["hovermode"] = "closest"
-    look["shapes"] = [
-        {
-            "type": "line",
-            "x0": k,
-            "x1": k,
-            "yref": "paper",
-            "y0": 0,
-            "y1": 1,
-            "line": {"width": 1.5, "dash": "dot", "color": TRUTH},
-        }
-    ]
     traces = []
     for other in NAMES:
-        trace = line(KS, variances(other), ESTIMATORS[other].label, *STYLES[other], hovertemplate="k = %{x}: %{y:.3g}")
-        trace["line"]["width"] = 4.5 if other == name else 1.5
-        traces.append(trace)
-    return go.Figure(traces, look)
+        label, width, hover = ESTIMATORS[other].label, 4.5 if other == name else 1.5, "k = %{x}: %{y:.3g}"
+        traces.append(line(KS, variances(other), label, *STYLES[other], width, hovertemplate=hover))
+    return go.Figure(traces, look | {"hovermode": "closest", "shapes": [vertical(k, TRUTH)]})
 
 
 def picture() -> None:
@@ -148,12 +144,7 @@ def reveal() -> str:
     )
 
 
-def _points(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]], name: str) -> dict[str, object]:
-    x, y = values.astype(np.float32).T
-    return {"type": "scatter", "mode": "markers", "x": x, "y": y, "name": name}
-
-
-def _pair(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
+def _pair(values: Floats) -> str:
     return f"({minus(float(values[0]))}, {minus(float(values[1]))})"
 
 

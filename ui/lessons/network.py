@@ -9,11 +9,11 @@ from iwae_core.evaluation.plane import latent_plane
 from iwae_core.exact.law import resampled_log_prob
 from iwae_core.models import MODELS
 from iwae_core.training.fields import Limits
-from iwae_lab.figures import COLOURS
+from iwae_lab.figures.marks import COLOURS, Trace, axes, dots, ellipses, faint, sizes
 from iwae_lab.lessons.network import KS, Plane, plane, typical_width
 from iwae_lab.lessons.same import image
 from iwae_lab.shipped.models import manifest, names
-from ui.lessons.chart import Trace, layout, minus, translucent
+from iwae_lab.words.numbers import markdown, minus
 from ui.lessons.frame import Lesson
 from ui.lessons.frame import show as show_lesson
 from ui.lessons.inputs import one_of, pick
@@ -27,7 +27,6 @@ SETTINGS = {
     "network_k": one_of(20, KS, "k"),
     "network_redraw": number(0, Limits(0, 100_000, "redraws")),
 }
-ANGLES = np.linspace(0, 2 * np.pi, 61)
 
 
 def extent(found: Plane) -> tuple[list[float], float]:
@@ -52,10 +51,10 @@ def figure(found: Plane, colour: str, k: int, half: float) -> go.Figure:
         _contour(found, found.posterior, "p(h | x)") | {"contours": filled, "colorscale": grey, "line": {"width": 0}},
         _contour(found, found.resampled, f"draw {k}, keep one")
         | {"contours": kept, "colorscale": one, "line": {"width": 1.5, "color": colour}},
-        _ellipses(found, colour),
+        ellipses(found.mean, found.scale, "q(h | x)", colour, "dash"),
         _cloud(found, colour),
     ]
-    look = layout("h₁", "h₂")
+    look = axes("h₁", "h₂")
     for name, middle in zip(("xaxis", "yaxis"), extent(found)[0], strict=True):
         look[name] |= {"range": [middle - half, middle + half], "zeroline": False, "constrain": "domain"}
     look["yaxis"] |= {"scaleanchor": "x"}
@@ -78,53 +77,37 @@ def _contour(found: Plane, density: np.ndarray, name: str) -> Trace:
     }
 
 
-def _ellipses(found: Plane, colour: str) -> Trace:
-    circle = np.stack([np.cos(ANGLES), np.sin(ANGLES)])
-    rings = [found.mean[:, None] + size * found.scale[:, None] * circle for size in (1, 2)]
-    x, y = np.concatenate([rings[0], np.full((2, 1), np.nan), rings[1]], 1).astype(np.float32)
-    line = {"color": colour, "width": 2, "dash": "dash"}
-    return {"type": "scatter", "mode": "lines", "name": "q(h | x)", "x": x, "y": y, "line": line, "hoverinfo": "skip"}
-
-
 def _cloud(found: Plane, colour: str) -> Trace:
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": "draws, by weight",
-        "x": found.draws[:, 0].astype(np.float32),
-        "y": found.draws[:, 1].astype(np.float32),
-        "marker": {
-            "size": (3 + 24 * np.sqrt(found.shares)).astype(np.float32),
-            "color": translucent(colour, 0.5),
-            "line": {"width": 1, "color": colour},
-        },
-        "customdata": found.shares.astype(np.float32),
-        "hovertemplate": "share of the weight %{customdata:.3f}<extra></extra>",
-    }
+    marker = {"color": faint(colour, 0.5), "size": sizes(found.shares, 24), "line": {"width": 1, "color": colour}}
+    return dots(
+        *found.draws.T,
+        marker=marker,
+        name="draws, by weight",
+        customdata=found.shares.astype(np.float32),
+        hovertemplate="share of the weight %{customdata:.3f}<extra></extra>",
+    )
 
 
 def table(found: list[Plane], k: int) -> str:
     """What the bounds say of this digit under each model; Markdown."""
     rows = [
-        ("ELBO of q", [minus(each.elbo, 2) for each in found]),
-        (f"$L_k$, k = {k}", [minus(each.l_k, 2) for each in found]),
-        (f"ELBO of draw {k}, keep one", [minus(each.elbo_of_resampled, 2) for each in found]),
-        ("log p(x)", [minus(each.log_p, 2) for each in found]),
-        (f"effective sample size of these {k}", [f"{each.ess:.1f}" for each in found]),
+        ("ELBO of q", *(minus(each.elbo, 2) for each in found)),
+        (f"$L_k$, k = {k}", *(minus(each.l_k, 2) for each in found)),
+        (f"ELBO of draw {k}, keep one", *(minus(each.elbo_of_resampled, 2) for each in found)),
+        ("log p(x)", *(minus(each.log_p, 2) for each in found)),
+        (f"effective sample size of these {k}", *(f"{each.ess:.1f}" for each in found)),
     ]
-    head = ["| nats, this digit | " + " | ".join(map(label, SHOWN)) + " |", "|:--|" + "--:|" * len(SHOWN)]
-    return "\n".join(head + [f"| {name} | {' | '.join(cells)} |" for name, cells in rows])
+    return markdown(("nats, this digit", *map(label, SHOWN)), rows)
 
 
 def activity() -> str:
     """Test results and active units of all shipped models; Markdown."""
-    rows = ["| trained by | latent | test NLL | ELBO | active |", "|:--|:--|--:|--:|--:|"]
+    rows = []
     for name, entry in manifest().items():
         units = MODELS[entry["spec"]["model"]].label.rpartition(", ")[2]
-        active = " + ".join(map(str, entry["active_units"]))
         nll = f"{entry['nll']:.1f} ± {2 * entry['nll_stderr']:.1f}"
-        rows.append(f"| {label(name)} | {units} | {nll} | {minus(entry['elbo'], 1)} | {active} |")
-    return "\n".join(rows)
+        rows.append((label(name), units, nll, minus(entry["elbo"], 1), " + ".join(map(str, entry["active_units"]))))
+    return markdown(("trained by", "latent", "test NLL", "ELBO", "active"), rows, left=2)
 
 
 def picture() -> None:

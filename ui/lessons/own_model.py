@@ -7,10 +7,10 @@ import streamlit as st
 from iwae_core.black_box import draw
 from iwae_core.estimators import ESTIMATORS, UnsupportedError
 from iwae_core.training.fields import Limits
-from iwae_lab.figures import COLOURS
+from iwae_lab.figures.marks import COLOURS, L_K, TRUTH, axes, decades, dots, faint, filled, line, sizes, vertical
 from iwae_lab.lessons.own_model import (
+    CURVE_KS,
     FAMILIES,
-    KS,
     LINKS,
     NAMES,
     NOISES,
@@ -23,14 +23,14 @@ from iwae_lab.lessons.own_model import (
     fit,
     weighted_draws,
 )
-from ui.lessons.chart import TRUTH, layout, line, minus, translucent
+from iwae_lab.words.numbers import minus
 from ui.lessons.frame import Lesson
 from ui.lessons.frame import show as show_lesson
 from ui.lessons.inputs import one_of, pick, slider
 from ui.live.chart import live_chart
 from ui.settings import choice, number
 
-TRAINING_KS = tuple(k for k in KS if k <= 50)
+TRAINING_KS = tuple(k for k in CURVE_KS if k <= 50)
 Q, KEPT, DRAWS = COLOURS[0], COLOURS[2], COLOURS[1]
 MENUS = {"own_prior": PRIORS, "own_link": LINKS, "own_noise": NOISES, "own_q": FAMILIES}
 SETTINGS = {
@@ -49,45 +49,34 @@ SETTINGS = {
 
 def densities(found: Answers, seen: Weighted, k: int) -> go.Figure:
     """The posterior, q, what resampling one of k draws keeps, and one set of draws sized by their weights."""
-    look = layout("h", "density")
-    grey = line(found.h, found.posterior, "posterior", TRUTH, fill="tozeroy", fillcolor=translucent(TRUTH, 0.25))
+    look = axes("h", "density")
     top = 1.08 * max(found.posterior.max(), found.q.max(), found.resampled.max())
     look["yaxis"] |= {"range": [-0.12 * top, top]}
     look["xaxis"] |= {"range": [-4, 4]}
-    points = {
-        "type": "scatter",
-        "mode": "markers",
-        "x": seen.h.astype(np.float32),
-        "y": np.full(len(seen.h), -0.06 * top, np.float32),
-        "name": f"{k} draws, area: weight",
-        "customdata": seen.weights.astype(np.float32),
-        "hovertemplate": "h = %{x:.2f}, normalised weight %{customdata:.3f}<extra></extra>",
-        "marker": {
-            "color": translucent(DRAWS, 0.6),
-            "line": {"color": DRAWS, "width": 1},
-            "size": (3 + 25 * np.sqrt(seen.weights)).astype(np.float32),
-        },
-    }
-    look["hovermode"] = "closest"
-    return go.Figure(
-        [grey, line(found.h, found.q, "q", Q), line(found.h, found.resampled, f"one kept of {k}", KEPT), points], look
-    )
+    marker = {"color": faint(DRAWS, 0.6), "line": {"color": DRAWS, "width": 1}, "size": sizes(seen.weights, 25)}
+    hover = "h = %{x:.2f}, normalised weight %{customdata:.3f}<extra></extra>"
+    drawn = {"name": f"{k} draws, area: weight", "customdata": seen.weights.astype(np.float32), "hovertemplate": hover}
+    traces = [
+        filled(line(found.h, found.posterior, "posterior", TRUTH), 0.25),
+        line(found.h, found.q, "q", Q),
+        line(found.h, found.resampled, f"one kept of {k}", KEPT),
+        dots(seen.h, np.full(len(seen.h), -0.06 * top), marker=marker, **drawn),
+    ]
+    return go.Figure(traces, look | {"hovermode": "closest"})
 
 
 def bounds(found: Answers, k: int) -> go.Figure:
     """L_k and the ELBO of this q against k, below log p(x)."""
-    look = layout("k, samples (log scale)", "nats")
-    ends = np.array([KS[0], KS[-1]])
-    look["xaxis"] |= {"type": "log", "dtick": 1, "range": [-0.06, np.log10(KS[-1]) + 0.06]}
-    look["shapes"] = [
-        {"type": "line", "x0": k, "x1": k, "yref": "paper", "y0": 0, "y1": 1, "line": HERE},
-    ]
+    look = axes("k, samples (log scale)", "nats")
+    look["xaxis"] |= decades(CURVE_KS[-1])
+    ends = np.array([CURVE_KS[0], CURVE_KS[-1]])
     traces = [
         line(ends, np.full(2, found.log_evidence), "log p(x)", TRUTH, "dot"),
-        line(KS, found.bound, "L<sub>k</sub>", Q),
+        line(CURVE_KS, found.bound, L_K, Q),
         line(ends, np.full(2, found.bound[0]), "ELBO", Q, "dash"),
     ]
-    return go.Figure([trace | {"hovertemplate": "%{y:.3f}"} for trace in traces], look)
+    shown = [trace | {"hovertemplate": "%{y:.3f}"} for trace in traces]
+    return go.Figure(shown, look | {"shapes": [vertical(k, TRUTH)]})
 
 
 def picture() -> None:
@@ -140,7 +129,7 @@ def fitted(choices: Choices, estimator: str, k: int, steps: int) -> tuple[tuple[
 
 def sentence(found: Answers, seen: Weighted, k: int) -> str:
     """The numbers of the page."""
-    bound = found.bound[KS.index(k)]
+    bound = found.bound[CURVE_KS.index(k)]
     return (
         f"log p(x) = {minus(found.log_evidence)}. With this q the ELBO is {minus(found.bound[0])} and $L_{{{k}}}$ is "
         f"{minus(bound)} nats, {found.log_evidence - bound:.3f} below. These {k} draws count for {seen.effective:.1f}."
@@ -164,7 +153,6 @@ def _other_draws() -> None:
     st.session_state["own_seed"] = (st.session_state["own_seed"] + 1) % 10_000
 
 
-HERE = {"width": 1.5, "dash": "dot", "color": TRUTH}
 LESSON = Lesson(
     slug="own_model",
     title="Your own model",

@@ -6,12 +6,12 @@ import streamlit as st
 from iwae_core.estimators import ESTIMATORS
 from iwae_core.exact.weighted_sums import WeightedSums
 from iwae_core.training.fields import Limits
-from iwae_lab.figures import COLOURS
+from iwae_lab.figures.marks import COLOURS
 from iwae_lab.lessons.measured import Measured, measured
 from iwae_lab.lessons.price import FORMS, KS, Signal, price
 from iwae_lab.shipped.models import manifest
 from iwae_lab.words.glossary import say
-from ui.lessons.chart import minus
+from iwae_lab.words.numbers import minus
 from ui.lessons.frame import Lesson
 from ui.lessons.frame import show as show_lesson
 from ui.lessons.inputs import one_of, pick, slider

@@ -4,39 +4,37 @@ import numpy as np
 import plotly.graph_objects as go
 
 from iwae_core.estimators import ESTIMATORS, Target
-from iwae_lab.figures import COLOURS
-from iwae_lab.lessons.price import Floats, Price, Signal
-from ui.lessons.chart import TRUTH, layout, line
+from iwae_core.evaluation.estimate import Floats
+from iwae_lab.figures.marks import COLOURS, TRUTH, axes, decades, line, vertical
+from iwae_lab.lessons.price import Price, Signal
+from iwae_lab.words.numbers import markdown, true_minus
 
 PER = ("gradient", "unit of work")
-HERE = {"width": 1.5, "dash": "dot", "color": TRUTH}
 
 
 def figure(signals: dict[str, Signal], k: int, per: str, limits: tuple[float, float]) -> go.Figure:
     """Signal to noise against k, both logarithmic; dashed what climbs the ELBO, solid what climbs a tighter bound."""
-    look = layout("k, samples per image (log scale)", "signal to noise (log scale)")
+    look = axes("k, samples per image (log scale)", "signal to noise (log scale)")
     low, high = np.log10(limits)
     ticks = {"dtick": 1} if high - low > 1.5 else {}  # or there would be one tick, or none
     look["yaxis"] |= {"type": "log", "range": [low, high], "exponentformat": "power", **ticks}
     last = max(signal.ks[-1] for signal in signals.values())
-    look["xaxis"] |= {"type": "log", "dtick": 1, "range": [-0.08, np.log10(last) + 0.08]}
-    look["shapes"] = [{"type": "line", "x0": k, "x1": k, "yref": "paper", "y0": 0, "y1": 1, "line": HERE}]
+    look["xaxis"] |= decades(last, 0.08)
     traces = [
         line(s.ks, shown(s, per), ESTIMATORS[name].label, colour, _dash(name), hovertemplate="%{y:.3g}")
         for (name, s), colour in zip(signals.items(), COLOURS, strict=False)
     ]
-    return go.Figure(traces, look)
+    return go.Figure(traces, look | {"shapes": [vertical(k, TRUTH)]})
 
 
 def table(found: Price, names: list[str], k: int) -> str:
     """Mean ± standard deviation of both gradients at one k, and the passes that one estimate costs; Markdown."""
-    rows = [f"| at k = {k:,} | {{phi}} | {{theta}} | passes |", "|:--|--:|--:|--:|"]
+    rows = []
     for name in names:
-        cells = [_cells(part[name], k) for part in (found.encoder, found.decoder)]
-        signal = found.encoder[name]
-        passes = f"{signal.cost[signal.ks == k][0]:,.0f}" if k in signal.ks else "–"
-        rows.append(f"| {ESTIMATORS[name].label} | {cells[0]} | {cells[1]} | {passes} |")
-    return "\n".join(rows)
+        encoder, decoder = found.encoder[name], found.decoder[name]
+        passes = f"{encoder.cost[encoder.ks == k][0]:,.0f}" if k in encoder.ks else "–"
+        rows.append((ESTIMATORS[name].label, _moments(encoder, k), _moments(decoder, k), passes))
+    return markdown((f"at k = {k:,}", "{phi}", "{theta}", "passes"), rows)
 
 
 def shown(signal: Signal, per: str) -> Floats:
@@ -48,11 +46,11 @@ def _dash(name: str) -> str:
     return "dash" if ESTIMATORS[name].theta is Target.L_1 else "solid"
 
 
-def _cells(signal: Signal, k: int) -> str:
+def _moments(signal: Signal, k: int) -> str:
     if k not in signal.ks:
         return "–"
     at = int(np.flatnonzero(signal.ks == k)[0])
-    return f"{signal.mean[at]:.3g} ± {np.sqrt(signal.variance[at]):.3g}".replace("-", "\u2212")
+    return true_minus(f"{signal.mean[at]:.3g} ± {np.sqrt(signal.variance[at]):.3g}")
 
 
 def summary(part: dict[str, Signal], k: int, per: str) -> str:

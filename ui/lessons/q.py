@@ -8,7 +8,7 @@ import streamlit as st
 
 from iwae_core.exact.law import exact_curve, resampled_log_prob
 from iwae_core.training.fields import Limits
-from iwae_lab.figures import COLOURS
+from iwae_lab.figures.marks import COLOURS, TRUTH, axes, bars, faint, filled, line
 from iwae_lab.lessons.q import (
     DIAGNOSED,
     JUMP,
@@ -24,7 +24,7 @@ from iwae_lab.lessons.q import (
     four_posteriors,
     picture,
 )
-from ui.lessons.chart import TRUTH, layout, line, minus, translucent
+from iwae_lab.words.numbers import markdown, minus
 from ui.lessons.frame import Lesson
 from ui.lessons.frame import show as show_lesson
 from ui.lessons.inputs import one_of, pick, slider
@@ -45,14 +45,13 @@ SHOWN = 3.2  # the part of the line that is drawn
 def densities(found: Picture, k: int) -> go.Figure:
     """The posterior, q, and what is left of q after drawing k and keeping one by its weight."""
     part = np.abs(found.h) <= SHOWN
-    filled = {"fill": "tozeroy", "fillcolor": translucent(TRUTH, 0.3)}
     h, hover = found.h[part], "%{y:.3f}"
     traces = [
-        line(h, found.posterior[part], "p(h | x)", TRUTH, hovertemplate=hover, **filled),
+        filled(line(h, found.posterior[part], "p(h | x)", TRUTH, hovertemplate=hover), 0.3),
         line(h, found.q[part], "q(h | x)", COLOURS[0], "dash", hovertemplate=hover),
         line(h, found.resampled[part], f"draw {k:,}, keep one", COLOURS[1], hovertemplate=hover),
     ]
-    look = layout("h", "density")
+    look = axes("h", "density")
     look["xaxis"] |= {"range": [-SHOWN, SHOWN]}
     look["yaxis"] |= {"range": [0, 1.08 * max(float(trace["y"].max()) for trace in traces)]}
     return go.Figure(traces, look)
@@ -62,52 +61,39 @@ def states(found: Augmented) -> go.Figure:
     """Probabilities of four states: the posterior, q, and one kept of k."""
     columns = (
         ("p(h | x)", TRUTH, four_posteriors()),
-        ("q(h | x)", translucent(COLOURS[0], 0.65), augmented(1).resampled),
+        ("q(h | x)", faint(COLOURS[0], 0.65), augmented(1).resampled),
         (f"draw {found.k:,}, keep one", COLOURS[1], found.resampled),
     )
-    traces = [
-        {
-            "type": "bar",
-            "name": name,
-            "x": STATES,
-            "y": np.asarray(values, np.float32),
-            "marker": {"color": colour},
-            "hovertemplate": "%{y:.4f}",
-        }
-        for name, colour, values in columns
-    ]
-    look = layout("h", "probability")
+    traces = [bars(STATES, values, name, colour, hovertemplate="%{y:.4f}") for name, colour, values in columns]
+    look = axes("h", "probability")
     look["xaxis"] |= {"type": "category"}
     return go.Figure(traces, look | {"barmode": "group", "bargap": 0.25})
 
 
 def table(k: int) -> str:
     """The chain of inequalities at some k, to four decimals, exactly; Markdown."""
-    rows = ["| k | $L_k$ | ELBO of draw k, keep one | gap of $L_k$ | KL(kept ‖ p) |", "|--:|--:|--:|--:|--:|"]
+    rows = []
     for size in sorted({1, 2, 3, 4, k}):
-        row = augmented(size)
-        mark = "**" if size == k else ""
-        cells = (row.l_k, row.elbo_of_resampled, row.gap, row.kl_of_resampled)
-        rows.append(f"| {mark}{size:,}{mark} | " + " | ".join(f"{mark}{minus(cell, 4)}{mark}" for cell in cells) + " |")
-    return "\n".join(rows)
+        found = augmented(size)
+        values = (found.l_k, found.elbo_of_resampled, found.gap, found.kl_of_resampled)
+        cells = (f"{size:,}", *(minus(value, 4) for value in values))
+        rows.append([f"**{cell}**" for cell in cells] if size == k else cells)
+    return markdown(("k", "$L_k$", "ELBO of draw k, keep one", "gap of $L_k$", "KL(kept ‖ p)"), rows, left=0)
 
 
 def numbers(found: Picture, k: int) -> str:
     """What the bounds and the diagnostics say of q; Markdown."""
     k_hat = f"{minus(found.k_hat, 2)}, {'too large' if found.k_hat > 0.67 else 'reliable'}"
-    return "\n".join(
-        [
-            "| nats | |",
-            "|:--|--:|",
-            f"| ELBO of q | {minus(found.elbo)} |",
-            f"| **$L_k$, k = {k:,}** | **{minus(found.l_k)}** |",
-            f"| ELBO of draw {k:,}, keep one | {minus(found.elbo_of_resampled)} |",
-            f"| log p(x) | {minus(found.log_p)} |",
-            f"| gap of $L_k$ | {found.log_p - found.l_k:.3f} |",
-            f"| effective sample size of {DIAGNOSED} | {found.ess:.1f} |",
-            f"| k-hat of {TAIL:,} {{draws}} | {k_hat} |",
-        ]
+    rows = (
+        ("ELBO of q", minus(found.elbo)),
+        (f"**$L_k$, k = {k:,}**", f"**{minus(found.l_k)}**"),
+        (f"ELBO of draw {k:,}, keep one", minus(found.elbo_of_resampled)),
+        ("log p(x)", minus(found.log_p)),
+        ("gap of $L_k$", f"{found.log_p - found.l_k:.3f}"),
+        (f"effective sample size of {DIAGNOSED}", f"{found.ess:.1f}"),
+        (f"k-hat of {TAIL:,} {{draws}}", k_hat),
     )
+    return markdown(("nats", ""), rows)
 
 
 def draw() -> None:

@@ -6,11 +6,12 @@ import streamlit as st
 
 from iwae_core.bounds.diagnostics import kl_from_uniform
 from iwae_core.bounds.lower import elbo, iwae_bound
+from iwae_core.evaluation.estimate import Floats
 from iwae_core.training.fields import Limits
-from iwae_lab.figures import COLOURS
+from iwae_lab.figures.marks import COLOURS, TRUTH, Trace, axes, band, bars, dots, faint, line
 from iwae_lab.lessons.same import KS, TRAIL, Draw, Expected, draw, expected, image, trail
 from iwae_lab.shipped.models import names
-from ui.lessons.chart import TRUTH, Trace, layout, line, minus, translucent
+from iwae_lab.words.numbers import markdown, minus
 from ui.lessons.frame import Lesson
 from ui.lessons.frame import show as show_lesson
 from ui.lessons.inputs import one_of, pick
@@ -30,7 +31,7 @@ SETTINGS = {
 BLUE = COLOURS[0]
 
 
-def bars(found: Draw, view: str) -> go.Figure:
+def weights(found: Draw, view: str) -> go.Figure:
     """The k weights as bars, with the log taken of each, of their average, or not at all."""
     k = len(found.shares)
     numbers = np.arange(1, k + 1)
@@ -38,99 +39,64 @@ def bars(found: Draw, view: str) -> go.Figure:
         span = max(float(np.ptp(found.log_weights)), 1.0)
         floor = float(found.log_weights.min()) - 0.25 * span
         heights, level, note = found.log_weights - floor, found.elbo, f"average of the logs: {minus(found.elbo, 2)}"
-        look = layout(f"the {k} draws", "log w")
+        look = axes(f"the {k} draws", "log w")
     else:
         scale = found.shares if view == BETWEEN else found.shares / found.shares.max()
         floor, heights, level = 0.0, scale, float(scale.mean())
         note = f"their average; its log: {minus(found.l_k, 2)}" if view == LAST else f"all equal: 1/{k}"
-        look = layout(f"the {k} draws", "w, in units of the largest" if view == LAST else "share of the total weight")
-    marks = {
-        "type": "bar",
-        "name": "weights",
-        "x": numbers,
-        "y": heights.astype(np.float32),
-        "base": floor,
-        "marker": {"color": translucent(BLUE, 0.5)},
-        "customdata": found.log_weights.astype(np.float32),
-        "hovertemplate": "log w = %{customdata:.2f}",
-        "showlegend": False,
-    }
+        look = axes(f"the {k} draws", "w, in units of the largest" if view == LAST else "share of the total weight")
+    columns = bars(
+        numbers,
+        heights,
+        "weights",
+        faint(BLUE, 0.5),
+        base=floor,
+        customdata=found.log_weights.astype(np.float32),
+        hovertemplate="log w = %{customdata:.2f}",
+        showlegend=False,
+    )
     dash = {FIRST: "dash", LAST: "solid", BETWEEN: "dot"}[view]
     ends = np.array([0.4, k + 0.6])
     average = line(ends, np.full(2, level), note, TRUTH if view == BETWEEN else BLUE, dash, hoverinfo="skip")
     top = max(float(heights.max()) + floor, level)
     look["yaxis"] |= {"range": [floor, top + 0.06 * (top - floor)]}
     look["xaxis"] |= {"range": [0.4, k + 0.6], "showticklabels": False, "showgrid": False}
-    return go.Figure([marks, average | {"showlegend": True}], look | {"hovermode": "closest"})
+    return go.Figure([columns, average | {"showlegend": True}], look | {"hovermode": "closest"})
 
 
-def against_k(average: Expected, now: Draw, past: tuple[np.ndarray, np.ndarray], k: int) -> go.Figure:
+def against_k(average: Expected, now: Draw, past: tuple[Floats, Floats], k: int) -> go.Figure:
     """What both formulas give at every k on average, with the spread of one draw; this draw, and those before."""
-    ks = np.array(KS, float)
-    flat = np.full(len(ks), average.elbo)
-    traces = [
-        _band(ks, flat, average.elbo_spread),
-        line(ks, flat, "average of logs", BLUE, "dash", hovertemplate="%{y:.2f}"),
-        _band(ks, average.l_k, average.l_k_spread),
-        line(ks, average.l_k, "log of average", BLUE, hovertemplate="%{y:.2f}"),
-    ]
+    flat = line(KS, np.full(len(KS), average.elbo), "average of logs", BLUE, "dash", hovertemplate="%{y:.2f}")
+    rising = line(KS, average.l_k, "log of average", BLUE, hovertemplate="%{y:.2f}")
+    traces = [band(flat, average.elbo_spread), flat, band(rising, average.l_k_spread), rising]
     places = (0.93 * k, 1.07 * k)
     for place, values, now_at, symbol in zip(places, past, (now.elbo, now.l_k), ("diamond", "circle"), strict=True):
-        traces.append(_dots(np.full(len(values), place), values, symbol, 5, translucent(TRUTH, 0.55)))
-        traces.append(_dots(np.array([place]), np.array([now_at]), symbol, 12, BLUE))
+        traces.append(_dots(place, values, symbol, 5, faint(TRUTH, 0.55)))
+        traces.append(_dots(place, np.array([now_at]), symbol, 12, BLUE))
     low = min(average.elbo - 1.2 * float(average.elbo_spread[0]), now.elbo)
     high = max(float(average.l_k[-1]) + 1.2 * float(average.l_k_spread[-1]), now.l_k)
-    look = layout("k (log scale)", "nats")
+    look = axes("k (log scale)", "nats")
     look["xaxis"] |= {"type": "log", "tickvals": KS, "range": [-0.1, np.log10(KS[-1]) + 0.1]}
     look["yaxis"] |= {"range": [low - 0.5, high + 0.5]}
     return go.Figure(traces, look | {"hovermode": "closest"})
 
 
-def _band(ks: np.ndarray, middle: np.ndarray, spread: np.ndarray) -> Trace:
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "name": "spread of one draw",
-        "x": np.concatenate([ks, ks[::-1]]).astype(np.float32),
-        "y": np.concatenate([middle - spread, (middle + spread)[::-1]]).astype(np.float32),
-        "fill": "toself",
-        "fillcolor": translucent(BLUE, 0.12),
-        "line": {"width": 0},
-        "hoverinfo": "skip",
-        "showlegend": False,
-    }
-
-
-def _dots(x: np.ndarray, y: np.ndarray, symbol: str, size: int, colour: str) -> Trace:
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": "this draw" if size > 5 else "earlier draws",
-        "x": x.astype(np.float32),
-        "y": y.astype(np.float32),
-        "marker": {"symbol": symbol, "size": size, "color": colour},
-        "hovertemplate": "%{y:.2f}",
-        "showlegend": False,
-    }
+def _dots(x: float, y: Floats, symbol: str, size: int, colour: str) -> Trace:
+    marker, name = {"symbol": symbol, "size": size, "color": colour}, "this draw" if size > 5 else "earlier draws"
+    return dots(np.full(len(y), x), y, marker=marker, name=name, hovertemplate="%{y:.2f}", showlegend=False)
 
 
 def table(now: Draw, average: Expected, k: int) -> str:
     """Both formulas, this time and on average, and their difference computed in two ways; Markdown."""
     at = KS.index(k)
-    error = f" ± {now.elbo_error:.2f}" if k > 1 else ""
-    return "\n".join(
-        [
-            f"| nats, k = {k} | these {k} | on average | one draw's spread |",
-            "|:--|--:|--:|--:|",
-            (
-                f"| average of logs | {minus(now.elbo, 2)}{error} | {minus(average.elbo, 2)} | "
-                f"{average.elbo_spread[at]:.2f} |"
-            ),
-            f"| log of average | {minus(now.l_k, 2)} | {minus(average.l_k[at], 2)} | {average.l_k_spread[at]:.2f} |",
-            f"| difference | {now.l_k - now.elbo:.6f} | {average.l_k[at] - average.elbo:.2f} | |",
-            f"| KL(uniform ‖ shares) | {now.kl:.6f} | | |",
-        ]
+    elbo = minus(now.elbo, 2) + (f" ± {now.elbo_error:.2f}" if k > 1 else "")
+    rows = (
+        ("average of logs", elbo, minus(average.elbo, 2), f"{average.elbo_spread[at]:.2f}"),
+        ("log of average", minus(now.l_k, 2), minus(average.l_k[at], 2), f"{average.l_k_spread[at]:.2f}"),
+        ("difference", f"{now.l_k - now.elbo:.6f}", f"{average.l_k[at] - average.elbo:.2f}", ""),
+        ("KL(uniform ‖ shares)", f"{now.kl:.6f}", "", ""),
     )
+    return markdown((f"nats, k = {k}", f"these {k}", "on average", "one draw's spread"), rows)
 
 
 def picture() -> None:
@@ -154,7 +120,7 @@ def picture() -> None:
         st.segmented_control("where is the log?", VIEWS, key="same_view", required=True, help=WHERE)
         view = state["same_view"]
         text = f"{k} weights as bars. Average of the logs {now.elbo:.2f}, log of the average {now.l_k:.2f} nats."
-        live_chart(bars(now, view), key="same_bars", description=text, height=330)
+        live_chart(weights(now, view), key="same_bars", description=text, height=330)
     with right:
         past = trail(*chosen, k, state["same_redraw"])
         text = f"Both formulas against k. On average {average.elbo:.2f} at every k, and {average.l_k[KS.index(k)]:.2f}."

@@ -9,9 +9,9 @@ import streamlit as st
 from iwae_core.exact.cases import gaussian_mismatch_chi_squared
 from iwae_core.exact.law import exact_curve
 from iwae_core.training.fields import Limits
-from iwae_lab.figures import COLOURS
-from iwae_lab.lessons.truth import KS, ORDERS, Gaps, delta_method_mean, gaps, jackknife_mean, kl, slope
-from ui.lessons.chart import TRUTH, Trace, layout, line, translucent
+from iwae_lab.figures.marks import COLOURS, L_K, TRUTH, Trace, axes, decades, filled, line
+from iwae_lab.lessons.truth import CURVE_KS, ORDERS, Gaps, delta_method_mean, gaps, jackknife_mean, kl, slope
+from iwae_lab.words.numbers import markdown
 from ui.lessons.frame import Lesson
 from ui.lessons.frame import show as show_lesson
 from ui.lessons.inputs import one_of, pick, slider
@@ -42,7 +42,7 @@ def figure(found: Gaps, ratio: float, correct: str) -> go.Figure:
     """The gap against k, both logarithmic: dashed for the ELBO, solid for L_k, dotted for the law."""
     blue = COLOURS[0]
     traces = [line(found.ks, np.full(len(found.ks), found.kl), "ELBO", blue, "dash", hovertemplate="%{y:.3g}")]
-    traces.append(line(found.ks, found.l_k, "L<sub>k</sub>", blue, hovertemplate="%{y:.3g}"))
+    traces.append(line(found.ks, found.l_k, L_K, blue, hovertemplate="%{y:.3g}"))
     if np.isfinite(found.chi_squared):
         traces.append(
             line(found.ks, found.chi_squared / (2 * found.ks), "χ²/2k", TRUTH, "dot", hovertemplate="%{y:.3g}")
@@ -55,12 +55,12 @@ def figure(found: Gaps, ratio: float, correct: str) -> go.Figure:
     elif correct == JACKKNIFE:
         for order, bias, colour in zip(ORDERS, found.jackknife, COLOURS[1:], strict=False):
             traces += _corrected(found.ks, bias, f"jackknife {order}", colour)
-    look = layout("k, samples (log scale)", "log p(x) − mean of the bound, nats (log scale)")
+    look = axes("k, samples (log scale)", "log p(x) − mean of the bound, nats (log scale)")
     shown = np.concatenate([trace["y"] for trace in traces])
     shown = shown[np.isfinite(shown) & (shown > LOWEST)]
     low, high = np.log10([max(shown.min(), LOWEST), min(shown.max(), 100)]) if len(shown) else (-8.0, 0.0)
     look["yaxis"] |= {"type": "log", "dtick": 1, "exponentformat": "power", "range": [low - 0.2, high + 0.2]}
-    look["xaxis"] |= {"type": "log", "dtick": 1, "exponentformat": "power", "range": [-0.1, np.log10(KS[-1]) + 0.1]}
+    look["xaxis"] |= decades(CURVE_KS[-1], 0.1) | {"exponentformat": "power"}
     return go.Figure(traces, look)
 
 
@@ -77,21 +77,22 @@ def densities(ratio: float, shift: float) -> go.Figure:
     h = np.linspace(-5, 7, 241)
     posterior = np.exp(-(h**2) / 2) / np.sqrt(2 * np.pi)
     q = np.exp(-((h - shift) ** 2) / (2 * ratio)) / np.sqrt(2 * np.pi * ratio)
-    filled = {"fill": "tozeroy", "fillcolor": translucent(TRUTH, 0.25), "hoverinfo": "skip"}
-    traces = [line(h, posterior, "p(h | x)", TRUTH, **filled), line(h, q, "q(h | x)", COLOURS[0], hoverinfo="skip")]
-    look = layout("h, along the line between the means", "density")
+    traces = [
+        filled(line(h, posterior, "p(h | x)", TRUTH, hoverinfo="skip"), 0.25),
+        line(h, q, "q(h | x)", COLOURS[0], hoverinfo="skip"),
+    ]
+    look = axes("h, along the line between the means", "density")
     look["yaxis"] |= {"rangemode": "tozero", "showticklabels": False}
     return go.Figure(traces, look)
 
 
 def table(found: Gaps) -> str:
     """What it takes: the gap at some k, and the law's; Markdown."""
-    rows = ["| k | gap of the ELBO | gap of $L_k$ | χ²/2k |", "|--:|--:|--:|--:|"]
-    ks = (1, 10, 100, 1000)
-    rows += [
-        f"| {k:,} | {found.kl:.4f} | {max(found.at(k), 0.0):.4f} | {_law(found.chi_squared / (2 * k))} |" for k in ks
+    rows = [
+        (f"{k:,}", f"{found.kl:.4f}", f"{max(found.at(k), 0.0):.4f}", _law(found.chi_squared / (2 * k)))
+        for k in (1, 10, 100, 1000)
     ]
-    return "\n".join(rows)
+    return markdown(("k", "gap of the ELBO", "gap of $L_k$", "χ²/2k"), rows, left=0)
 
 
 def sentence(found: Gaps) -> str:
