@@ -33,20 +33,21 @@ PLACE = {
 }
 
 
-def table() -> str:
-    """Every room in Markdown, from the ground up: what it holds in its own words, and its files."""
-    lines = ["| room | what it holds | files |", "|:--|:--|:--|"]
+HEAD = ("room", "what it holds", "files")
+
+
+def rows() -> Iterator[tuple[str, str, str]]:
+    """Every room from the ground up: what it holds in its own words, and its files; Markdown."""
     for package, floors in FLOORS.items():
-        lines.append(f"| **`{package}/`** | **{_said(ROOT / package)}** | |")
-        lines += [_row(package, room) for floor in floors for room in sorted(floor)]
-    return "\n".join(lines) + "\n"
+        yield f"**`{package}/`**", f"**{_said(ROOT / package)}**", ""
+        yield from (_row(package, room) for floor in floors for room in sorted(floor))
 
 
-def _row(package: str, room: str) -> str:
+def _row(package: str, room: str) -> tuple[str, str, str]:
     folder = ROOT / package / room
     files = ", ".join(f"`{name}`" for name in _files(folder)) if folder.is_dir() else ""
     name = f"{room}/" if folder.is_dir() else f"{room}.py"
-    return f"| `{package}/{name}` | {_said(folder)} | {files} |"
+    return f"`{package}/{name}`", _said(folder), files
 
 
 def _files(folder: Path) -> Iterator[str]:

@@ -17,13 +17,16 @@ MODELS_HEAD = ("name", "trained by", "steps", "test NLL", "ELBO", "active units"
 
 def tables() -> dict[str, str]:
     """Each table in Markdown, by the name in its marks."""
-    estimators, models = markdown(HEAD, estimator_rows(), left=8), markdown(MODELS_HEAD, model_rows(), left=2)
-    return {"estimators": f"{estimators}\n", "models": f"{models}\n", "house": house.table()}
+    return {
+        "estimators": markdown(HEAD, estimator_rows(), left=len(HEAD)),
+        "models": markdown(MODELS_HEAD, model_rows(), left=2),
+        "house": markdown(house.HEAD, house.rows(), left=len(house.HEAD)),
+    }
 
 
 def marked(name: str, text: str) -> str:
     """A table between its marks, as README has it."""
-    return f"<!-- {name}: written by python -m tools.tables -->\n{text}<!-- end of {name} -->\n"
+    return f"<!-- {name}: written by python -m tools.tables -->\n{text}\n<!-- end of {name} -->\n"
 
 
 def model_rows() -> Iterator[tuple[str, ...]]:
