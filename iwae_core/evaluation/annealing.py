@@ -55,7 +55,7 @@ JITTER = 0.5
 
 
 @dataclass(frozen=True)
-class Path:
+class AnnealingPath:
     """The densities from `log_start`, normalised over h, to `log_target`, which is log p(x, h).
 
     Both take h `[chains, batch, units]` and return nats `[chains, batch]`; -inf is allowed. Each value depends on its
@@ -118,7 +118,7 @@ def inverse_temperatures(count: int) -> tuple[float, ...]:
 
 
 def bidirectional(
-    path: Path,
+    path: AnnealingPath,
     sample_start: Callable[[torch.Generator], Latents],
     posterior: Latents,
     randomness: torch.Generator,
@@ -138,7 +138,9 @@ def bidirectional(
     return Bracket(iwae_bound(forward), -iwae_bound(-reverse))
 
 
-def tune(path: Path, start: Latents, randomness: torch.Generator, report: Report = lambda done: None) -> StepSizes:
+def tune(
+    path: AnnealingPath, start: Latents, randomness: torch.Generator, report: Report = lambda done: None
+) -> StepSizes:
     """A step size for each of the kernels K_1 ... K_{T-1} and each datum, with about 65 % of proposals accepted.
 
     A preliminary run follows the path from `start`, moving log step in proportion to acceptance - 0.65. Neither these
@@ -158,7 +160,7 @@ def tune(path: Path, start: Latents, randomness: torch.Generator, report: Report
 
 
 def forward_log_weights(
-    path: Path,
+    path: AnnealingPath,
     step_sizes: StepSizes,
     start: Latents,
     randomness: torch.Generator,
@@ -175,7 +177,7 @@ def forward_log_weights(
 
 
 def reverse_log_weights(
-    path: Path,
+    path: AnnealingPath,
     step_sizes: StepSizes,
     posterior: Latents,
     randomness: torch.Generator,
@@ -192,7 +194,12 @@ def reverse_log_weights(
 
 
 def _anneal(
-    path: Path, bs: tuple[float, ...], step_sizes: StepSizes, h: Latents, randomness: torch.Generator, report: Report
+    path: AnnealingPath,
+    bs: tuple[float, ...],
+    step_sizes: StepSizes,
+    h: Latents,
+    randomness: torch.Generator,
+    report: Report,
 ) -> PerChain:
     """The log of the product of f_next(h) / f_here(h) along the inverse temperatures, in the order given."""
     if len(step_sizes) != len(bs) - 2:
@@ -215,7 +222,7 @@ def _anneal(
 
 
 def hmc(
-    path: Path, point: Point, b: float, step_sizes: Float[Tensor, " batch"], randomness: torch.Generator
+    path: AnnealingPath, point: Point, b: float, step_sizes: Float[Tensor, " batch"], randomness: torch.Generator
 ) -> tuple[Point, PerChain]:
     """One Hamiltonian Monte Carlo transition, which leaves f_b invariant, and its probability of acceptance.
 
@@ -237,7 +244,7 @@ def hmc(
 
 
 def leapfrog(
-    path: Path, point: Point, momentum: Latents, b: float, step_sizes: Float[Tensor, "chains batch 1"]
+    path: AnnealingPath, point: Point, momentum: Latents, b: float, step_sizes: Float[Tensor, "chains batch 1"]
 ) -> tuple[Point, Latents]:
     """Discrete dynamics of the energy -log f_b(h) + |momentum|^2 / 2: reversible, and it preserves volume."""
     momentum = momentum + 0.5 * step_sizes * point.gradient(b)
@@ -249,7 +256,7 @@ def leapfrog(
     return point, momentum
 
 
-def visit(path: Path, h: Latents) -> Point:
+def visit(path: AnnealingPath, h: Latents) -> Point:
     """Both log-densities and their gradients at h; no graph is kept, and parameters get no gradient."""
     with torch.enable_grad():
         h = h.detach().requires_grad_()

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from iwae_core.evaluation.annealing import Bracket, Path, bidirectional, inverse_temperatures
+from iwae_core.evaluation.annealing import AnnealingPath, Bracket, bidirectional, inverse_temperatures
 from iwae_core.models import Model
 from iwae_core.randomness import generator
 
@@ -43,7 +43,7 @@ def simulated_evidence(
     def sample_start(randomness: torch.Generator) -> Tensor:
         return torch.cat(model.recognition.sample(x, model.noise(chains, images, randomness))[0], -1).detach()
 
-    path = Path(
+    path = AnnealingPath(
         lambda h: model.recognition(x, h.split(sizes, -1)),
         lambda h: model.generative(x, h.split(sizes, -1)),
         inverse_temperatures(temperatures),

@@ -18,7 +18,7 @@ PICTURES = 10
 
 
 @dataclass(frozen=True)
-class RunLook:
+class RunBefore:
     """One run before the update: the noise of its k samples, their log-weights and pulls, and the first decoded."""
 
     noise: Noise
@@ -28,7 +28,7 @@ class RunLook:
 
 
 @dataclass(frozen=True)
-class Look:
+class Before:
     """The first image of the minibatch of step number `step` (from 0), and what each run makes of it before the update.
 
     Holds on to no model: it stays as it is when the step is made.
@@ -36,7 +36,7 @@ class Look:
 
     step: int
     x: Float[Tensor, "1 pixels"]
-    runs: tuple[RunLook, ...]
+    runs: tuple[RunBefore, ...]
 
 
 @torch.no_grad()
@@ -47,13 +47,13 @@ def weigh(model: Model, x: Float[Tensor, "1 pixels"], noise: Noise) -> Float[Ten
 
 def look(
     model: Model, estimator: Estimator, x: Float[Tensor, "1 pixels"], noise: Noise, **settings: int | float
-) -> RunLook:
+) -> RunBefore:
     """What a run makes of one image, given the noise of its samples."""
     log_weights = weigh(model, x, noise)
     with torch.no_grad():
         h, _ = model.recognition.sample(x, tuple(layer[:PICTURES] for layer in noise))
         decoded = model.generative.mean(h)[:, 0]
-    return RunLook(noise, log_weights, pulls(estimator, log_weights, **settings), decoded)
+    return RunBefore(noise, log_weights, pulls(estimator, log_weights, **settings), decoded)
 
 
 def pulls(estimator: Estimator, log_weights: Float[Tensor, " k"], **settings: int | float) -> Float[Tensor, " k"]:

@@ -17,7 +17,7 @@ from iwae_core.data import DATASETS
 from iwae_core.device import PROCESSOR, on_processor, training_device
 from iwae_core.models import Model
 from iwae_core.randomness import generator
-from iwae_core.training.closeup import Look, both_bounds, look, shown, weigh
+from iwae_core.training.closeup import Before, both_bounds, look, shown, weigh
 from iwae_core.training.events import Closeup, Event, Failed, Finished, Progress, Snapshot, Started, Swapped
 from iwae_core.training.patience import Patience
 from iwae_core.training.process import prepare_process
@@ -137,7 +137,7 @@ class Experiment:
         models = [run.model for run in self.runs]
         return snapshot(step, models, self.held_out, self.spec.eval_ks, self.spec.seed, self._threads.map)
 
-    def look(self) -> Look:
+    def look(self) -> Before:
         """The first image of the next minibatch and its samples as every run sees them, before the step is made."""
         x = self.data.minibatch(self.spec.seed, self.step, self.spec.batch_size)
         runs = []
@@ -146,9 +146,9 @@ class Experiment:
             noise = model.noise(run.spec.k, len(x), generator(run.seed, "noise", self.step))
             of_image = tuple(layer[:, :1] for layer in noise)
             runs.append(look(model, run.estimator, x[:1], of_image, **run.spec.settings))
-        return Look(self.step, x[:1], tuple(runs))
+        return Before(self.step, x[:1], tuple(runs))
 
-    def compare(self, before: Look) -> Closeup:
+    def compare(self, before: Before) -> Closeup:
         """The step just made, beside what `look` saw before it.
 
         Raises:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from iwae_core.data import DataError
-from iwae_core.training.closeup import Look
+from iwae_core.training.closeup import Before
 from iwae_core.training.events import Closeup, Event, Failed, Finished, Progress, Record
 from iwae_core.training.loop import Experiment
 from iwae_core.training.spec import ExperimentSpec
@@ -82,7 +82,7 @@ class _Session:
             self._experiment.load_state_dict(state)
         self._save_at = clock.seconds() + (SAVE_EVERY if state else SAVE_FIRST)
         self._paused = self._slow = self._over = False
-        self._look: Look | None = None  # before the step to be made, if it is to be shown
+        self._look: Before | None = None  # before the step to be made, if it is to be shown
 
     def events(self) -> Iterator[Event | None]:
         """The experiment's events and those of orders; None when held without an order."""
@@ -111,7 +111,7 @@ class _Session:
             with self._clock.stopped():
                 self._look = self._experiment.look()
 
-    def _closeup(self, before: Look) -> Closeup:
+    def _closeup(self, before: Before) -> Closeup:
         self._look = None
         with self._clock.stopped():
             return self._experiment.compare(before)

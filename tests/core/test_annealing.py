@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from iwae_core.evaluation.annealing import (
+    AnnealingPath,
     Density,
-    Path,
     bidirectional,
     forward_log_weights,
     hmc,
@@ -81,7 +81,7 @@ def test_temperatures_ascend_from_exactly_0_to_exactly_1() -> None:
 
 @pytest.mark.parametrize("start", [prior, shifted])
 def test_one_temperature_is_importance_sampling(start: Density) -> None:
-    path = Path(start, joint(X), inverse_temperatures(1))
+    path = AnnealingPath(start, joint(X), inverse_temperatures(1))
     h, none = normal(5, 3, 2)(seeded(0)), torch.empty(0, 3, dtype=F64)
     expected = joint(X)(h) - start(h)
     torch.testing.assert_close(forward_log_weights(path, none, h, seeded(1)), expected)
@@ -95,14 +95,14 @@ def test_from_the_posterior_every_weight_is_p_of_x() -> None:
         squares = torch.einsum("cbi,ij,cbj->cb", h - MEAN, precision, h - MEAN)
         return -0.5 * squares - math.log(2 * math.pi) + 0.5 * torch.logdet(precision)
 
-    path, steps = Path(exact, joint(X), UNEVEN), torch.full((2, 4), 0.5, dtype=F64)
+    path, steps = AnnealingPath(exact, joint(X), UNEVEN), torch.full((2, 4), 0.5, dtype=F64)
     for direction in (forward_log_weights, reverse_log_weights):
         log_weights = direction(path, steps, posterior(6, 4, seeded(0)), seeded(1))
         torch.testing.assert_close(log_weights, torch.full_like(log_weights, LOG_P), atol=1e-8, rtol=0)
 
 
 def test_leapfrog_is_reversible() -> None:
-    path = Path(prior, joint(X), UNEVEN, leapfrog_steps=7)
+    path = AnnealingPath(prior, joint(X), UNEVEN, leapfrog_steps=7)
     point, momentum = visit(path, normal(3, 2, 2)(seeded(0))), normal(3, 2, 2)(seeded(1))
     steps = torch.full((3, 2, 1), 0.4, dtype=F64)
     there, final = leapfrog(path, point, momentum, 0.3, steps)
@@ -114,7 +114,7 @@ def test_leapfrog_is_reversible() -> None:
 
 def test_leapfrog_preserves_volume() -> None:
     # A target that is not Gaussian; the determinant of the map (h, momentum), by central differences, one per chain.
-    path = Path(prior, lambda h: prior(h) - h.pow(4).sum(-1) - h.prod(-1).sin(), UNEVEN, leapfrog_steps=3)
+    path = AnnealingPath(prior, lambda h: prior(h) - h.pow(4).sum(-1) - h.prod(-1).sin(), UNEVEN, leapfrog_steps=3)
     state, width = normal(1, 4)(seeded(0)), 1e-5
     moved = torch.cat([state + width * torch.eye(4, dtype=F64), state - width * torch.eye(4, dtype=F64)])[:, None]
     steps = torch.full((8, 1, 1), 0.3, dtype=F64)
@@ -126,7 +126,7 @@ def test_leapfrog_preserves_volume() -> None:
 
 def test_the_energy_error_of_leapfrog_falls_with_the_square_of_the_step() -> None:
     def error(leapfrog_steps: int) -> Tensor:
-        path = Path(prior, joint(X), UNEVEN, leapfrog_steps)
+        path = AnnealingPath(prior, joint(X), UNEVEN, leapfrog_steps)
         point, momentum = visit(path, normal(50, 1, 2)(seeded(0))), normal(50, 1, 2)(seeded(1))
         steps = torch.full((50, 1, 1), 0.7 / leapfrog_steps, dtype=F64)
         there, final = leapfrog(path, point, momentum, 0.8, steps)
@@ -138,7 +138,7 @@ def test_the_energy_error_of_leapfrog_falls_with_the_square_of_the_step() -> Non
 
 def test_hmc_leaves_its_density_invariant() -> None:
     # Between N(0, 1) and N(1, 1/4), f_b is proportional to N(4b / (1 + 3b), 1 / (1 + 3b)).
-    path, b, chains = Path(prior, gaussian(1.0, 0.25), UNEVEN, leapfrog_steps=3), 0.4, 40_000
+    path, b, chains = AnnealingPath(prior, gaussian(1.0, 0.25), UNEVEN, leapfrog_steps=3), 0.4, 40_000
     mean, variance = 1.6 / 2.2, 1 / 2.2
     point = visit(path, mean + math.sqrt(variance) * normal(chains, 1, 1)(seeded(0)))
     for seed in range(1, 4):
@@ -149,7 +149,7 @@ def test_hmc_leaves_its_density_invariant() -> None:
 
 
 def test_weights_multiply_ratios_where_the_chain_is_before_it_moves() -> None:
-    path, h = Path(prior, joint(X), UNEVEN, leapfrog_steps=2), posterior(2, 3, seeded(0))
+    path, h = AnnealingPath(prior, joint(X), UNEVEN, leapfrog_steps=2), posterior(2, 3, seeded(0))
     steps = torch.tensor([[0.9], [0.4]], dtype=F64).expand(2, 3)
 
     def log_f(t: int, h: Tensor) -> Tensor:
@@ -169,7 +169,7 @@ def test_weights_multiply_ratios_where_the_chain_is_before_it_moves() -> None:
 @pytest.mark.parametrize("step", [0.3, 1.0])
 def test_weights_are_unbiased_forward_and_their_inverses_in_reverse(step: float) -> None:
     # Few temperatures and long steps: every weight is far from p(x), and a third of the proposals are rejected.
-    path = Path(shifted, joint(X), UNEVEN, leapfrog_steps=2)
+    path = AnnealingPath(shifted, joint(X), UNEVEN, leapfrog_steps=2)
     steps = step * torch.tensor([[1.0], [0.6]], dtype=F64).expand(2, 20)
     start = SHIFTED + math.sqrt(VARIANCE) * normal(1000, 20, 2)(seeded(0))
     forward = forward_log_weights(path, steps, start, seeded(1)) - LOG_P
@@ -180,7 +180,7 @@ def test_weights_are_unbiased_forward_and_their_inverses_in_reverse(step: float)
 
 
 def test_the_bracket_holds_log_p_of_a_linear_gaussian_model() -> None:
-    path = Path(prior, joint(X), inverse_temperatures(150), leapfrog_steps=2)
+    path = AnnealingPath(prior, joint(X), inverse_temperatures(150), leapfrog_steps=2)
     bracket = bidirectional(path, normal(16, 200, 2), posterior(16, 200, seeded(0)), seeded(1))
     for gap in (LOG_P - bracket.lower, bracket.upper - LOG_P):
         assert -4 * gap.std() / math.sqrt(200) < gap.mean() < 0.02
@@ -192,7 +192,7 @@ def test_the_bracket_holds_log_p_of_simulated_data_in_single_precision() -> None
     h = normal(1, data, 2)(randomness)
     x = (h @ W.T + MU + math.sqrt(0.5) * normal(1, data, 3)(randomness))[0]
     log_p = torch.distributions.MultivariateNormal(MU, W @ W.T + 0.5 * torch.eye(3, dtype=F64)).log_prob(x)
-    path = Path(prior, joint(x), inverse_temperatures(60), leapfrog_steps=2)
+    path = AnnealingPath(prior, joint(x), inverse_temperatures(60), leapfrog_steps=2)
     sample = normal(chains, data, 2, dtype=torch.float32)
     bracket = bidirectional(path, sample, h.float().expand(chains, -1, -1), randomness)
     for gap in (log_p - bracket.lower, bracket.upper - log_p):
@@ -202,7 +202,7 @@ def test_the_bracket_holds_log_p_of_simulated_data_in_single_precision() -> None
 def test_the_bracket_tightens_as_temperatures_are_added() -> None:
     gaps = []
     for count in (4, 16, 64):
-        path = Path(prior, joint(X), inverse_temperatures(count), leapfrog_steps=2)
+        path = AnnealingPath(prior, joint(X), inverse_temperatures(count), leapfrog_steps=2)
         bracket = bidirectional(path, normal(1, 400, 2), posterior(1, 400, seeded(0)), seeded(1))
         gaps.append(torch.stack([LOG_P - bracket.lower.mean(), bracket.upper.mean() - LOG_P]))
     for looser, tighter in pairwise(gaps):
@@ -217,7 +217,7 @@ def bimodal(h: Tensor) -> Tensor:
 
 def test_both_modes_are_found_from_the_prior() -> None:
     # A chain that knows one mode only would miss half of p(x): log p(x) - log 2 = -2.8625.
-    path = Path(prior, bimodal, inverse_temperatures(100), leapfrog_steps=3)
+    path = AnnealingPath(prior, bimodal, inverse_temperatures(100), leapfrog_steps=3)
     # Exact posterior draws by rejection; the reverse chains of a datum share one, so they all leave the same mode.
     proposals = normal(4000, 1, 1)(seeded(0))
     kept = torch.rand(4000, 1, dtype=F64, generator=seeded(1)).log() < -2 * (2 - proposals[..., 0].square()).square()
@@ -230,7 +230,7 @@ def test_both_modes_are_found_from_the_prior() -> None:
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (F64, 1e-9)])
 def test_chains_that_stand_still_have_the_weights_of_importance_sampling(dtype: torch.dtype, tolerance: float) -> None:
     # With next to no step, a hundred increments add up to log p(x, h) - log start(h), in single precision too.
-    path, steps = Path(prior, joint(X), inverse_temperatures(100), 1), torch.full((99, 3), 1e-30, dtype=dtype)
+    path, steps = AnnealingPath(prior, joint(X), inverse_temperatures(100), 1), torch.full((99, 3), 1e-30, dtype=dtype)
     h = normal(2, 3, 2, dtype=dtype)(seeded(0))
     expected = (joint(X)(h) - prior(h)).double()
     for direction in (forward_log_weights, reverse_log_weights):
@@ -244,7 +244,7 @@ def half(h: Tensor) -> Tensor:
 
 def test_impossible_latents_have_weight_zero() -> None:
     # p(x) = 1/2; what dies stays dead, and nothing becomes NaN.
-    path, steps = Path(prior, half, UNEVEN), torch.full((2, 1000), 1.5, dtype=F64)
+    path, steps = AnnealingPath(prior, half, UNEVEN), torch.full((2, 1000), 1.5, dtype=F64)
     start = normal(2, 1000, 1)(seeded(0))
     forward = forward_log_weights(path, steps, start, seeded(1))
     torch.testing.assert_close(forward.exp(), (start[..., 0] > 0).double())
@@ -252,16 +252,16 @@ def test_impossible_latents_have_weight_zero() -> None:
     reverse = reverse_log_weights(path, steps, start.abs(), seeded(1))
     torch.testing.assert_close(reverse, torch.zeros_like(reverse))
     # A start that cannot produce the posterior's h bounds nothing from above.
-    path = Path(half, prior, UNEVEN)
+    path = AnnealingPath(half, prior, UNEVEN)
     assert (reverse_log_weights(path, steps, -start.abs(), seeded(1)) == math.inf).all()
-    assert tune(Path(prior, half, UNEVEN), start, seeded(2)).isfinite().all()
+    assert tune(AnnealingPath(prior, half, UNEVEN), start, seeded(2)).isfinite().all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, F64])
 def test_trajectories_that_diverge_are_rejected(dtype: torch.dtype) -> None:
     # The cubic force of a quartic overflows within a few long steps; distributions of torch refuse to see NaN.
     standard = torch.distributions.Normal(0.0, 1.0, validate_args=True)
-    path = Path(prior, lambda h: (standard.log_prob(h) - h.pow(4)).sum(-1), UNEVEN)
+    path = AnnealingPath(prior, lambda h: (standard.log_prob(h) - h.pow(4)).sum(-1), UNEVEN)
     point = visit(path, normal(6, 4, 3, dtype=dtype)(seeded(0)))
     stuck, acceptance = hmc(path, point, 0.5, torch.full((4,), 30.0, dtype=dtype), seeded(1))
     assert (acceptance == 0).all()
@@ -277,7 +277,7 @@ def test_tuning_fits_the_step_to_the_temperature_and_the_datum() -> None:
     def target(h: Tensor) -> Tensor:
         return -0.5 * (h / scales[:, None]).square().sum(-1)
 
-    path, chains = Path(prior, target, inverse_temperatures(40)), 64
+    path, chains = AnnealingPath(prior, target, inverse_temperatures(40)), 64
     steps = tune(path, normal(chains, 2, 10)(seeded(0)), seeded(1))
     assert float(steps[-1, 0] / steps[-1, 1]) == pytest.approx(10, rel=0.3)
     for t in (0, 20, 38):
@@ -294,7 +294,7 @@ def test_weights_come_from_chains_that_did_not_tune() -> None:
         drawn.append(normal(4, 3, 2)(randomness))
         return drawn[-1]
 
-    path = Path(prior, joint(X), inverse_temperatures(5), leapfrog_steps=1)
+    path = AnnealingPath(prior, joint(X), inverse_temperatures(5), leapfrog_steps=1)
     bracket = bidirectional(path, sample, posterior(4, 3, seeded(0)), seeded(1))
     assert len(drawn) == 2
     assert not torch.isin(drawn[0], drawn[1]).any()
@@ -307,7 +307,7 @@ def test_weights_come_from_chains_that_did_not_tune() -> None:
 def test_every_temperature_is_reported() -> None:
     for count in (1, 2, 5):
         heard: list[int] = []
-        path = Path(prior, joint(X), inverse_temperatures(count), leapfrog_steps=1)
+        path = AnnealingPath(prior, joint(X), inverse_temperatures(count), leapfrog_steps=1)
         bidirectional(path, normal(2, 3, 2), posterior(2, 3, seeded(0)), seeded(1), heard.append)
         assert heard == list(range(1, 3 * count + 1))
 
@@ -318,10 +318,12 @@ def test_no_graph_is_kept_and_parameters_get_no_gradient() -> None:
     def target(h: Tensor) -> Tensor:
         return prior(h) + gaussian(h @ weight.T + MU, 0.5)(X)
 
-    path = Path(prior, target, UNEVEN, leapfrog_steps=1)
+    path = AnnealingPath(prior, target, UNEVEN, leapfrog_steps=1)
     with torch.no_grad():
         bracket = bidirectional(path, normal(2, 3, 2), posterior(2, 3, seeded(0)), seeded(1))
-    reference = bidirectional(Path(prior, joint(X), UNEVEN, 1), normal(2, 3, 2), posterior(2, 3, seeded(0)), seeded(1))
+    reference = bidirectional(
+        AnnealingPath(prior, joint(X), UNEVEN, 1), normal(2, 3, 2), posterior(2, 3, seeded(0)), seeded(1)
+    )
     torch.testing.assert_close(bracket, reference)
     assert weight.grad is None
     assert not any(field.requires_grad for field in (*bracket, *visit(path, posterior(2, 3, seeded(0)))))
@@ -332,13 +334,13 @@ def test_what_makes_no_path_is_refused() -> None:
         inverse_temperatures(0)
     for bs in ((), (0.0,), (0.1, 1.0), (0.0, 0.9), (0.0, 0.5, 0.5, 1.0), (1.0, 0.0)):
         with pytest.raises(ValueError, match="do not ascend from 0 to 1; use inverse_temperatures"):
-            Path(prior, joint(X), bs)
+            AnnealingPath(prior, joint(X), bs)
     with pytest.raises(ValueError, match="0 leapfrog steps do not move a chain"):
-        Path(prior, joint(X), UNEVEN, leapfrog_steps=0)
+        AnnealingPath(prior, joint(X), UNEVEN, leapfrog_steps=0)
 
 
 def test_chains_that_cannot_start_there_are_refused() -> None:
-    path, h = Path(prior, joint(X), UNEVEN), posterior(2, 3, seeded(0))
+    path, h = AnnealingPath(prior, joint(X), UNEVEN), posterior(2, 3, seeded(0))
     steps = torch.ones(2, 3, dtype=F64)
     with pytest.raises(ValueError, match="1 rows of step sizes for 2 kernels; use tune"):
         forward_log_weights(path, steps[:1], h, seeded(1))
@@ -347,8 +349,8 @@ def test_chains_that_cannot_start_there_are_refused() -> None:
         forward_log_weights(path, steps, h, seeded(1))
     h = -normal(2, 3, 1)(seeded(0)).abs()
     for direction, path in (
-        (forward_log_weights, Path(half, prior, UNEVEN)),
-        (reverse_log_weights, Path(prior, half, UNEVEN)),
+        (forward_log_weights, AnnealingPath(half, prior, UNEVEN)),
+        (reverse_log_weights, AnnealingPath(prior, half, UNEVEN)),
     ):
         with pytest.raises(ValueError, match="6 of 6 chains start where the density they are drawn from is zero"):
             direction(path, steps, h, seeded(1))
