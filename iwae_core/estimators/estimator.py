@@ -94,11 +94,14 @@ class Estimator:
         if self.weights is not None:
             pull = self.weights(draws.log_weights) * -scale
             return pull, pull, -pull
-        log_p, log_q = draws.log_p.detach().requires_grad_(), draws.log_q.detach().requires_grad_()
+        log_p, log_q = (values.detach().requires_grad_() for values in (draws.log_p, draws.log_q))
         with torch.enable_grad():
             theta, phi = self(replace(draws, log_p=log_p, log_q=log_q), **settings)
-        of_p, of_q = torch.autograd.grad(phi, (log_p, log_q), torch.full_like(phi, -scale), retain_graph=True)
-        (of_theta,) = (of_p,) if theta is phi else torch.autograd.grad(theta, (log_p,), torch.full_like(theta, -scale))
+        factor = torch.full_like(phi, -scale)
+        of_p, of_q = torch.autograd.grad(phi, (log_p, log_q), factor, retain_graph=True)
+        if theta is phi:
+            return of_p, of_p, of_q
+        (of_theta,) = torch.autograd.grad(theta, (log_p,), factor)
         return of_theta, of_p, of_q
 
     @property

@@ -8,7 +8,7 @@ and what is scaled is the narrow side of each matrix product.
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -59,16 +59,18 @@ class Rows:
     def __init__(self, x: Tensor, h: Tensor, parameters: Sequence[Tensor]) -> None:
         weights, last = parameters[::2], (parameters[-2], parameters[-1])
         self.inputs, self.first = _inputs(h, parameters), weights[0]
-        features, values = self.inputs[-1], []
-        below, errors = torch.empty_like(features), features.new_empty(len(features), len(weights[-1]))
-        for rows, of_x, agreement in _blocks(x, h, features, *last):
-            values.append(_block_value(of_x, agreement, features[rows], *last, errors[rows]))
-            if len(weights) > 1:
+        features = self.inputs[-1]
+        errors, below = features.new_empty(len(features), len(weights[-1])), torch.empty_like(features)
+        values = []
+        for block in _blocks(x, h, features, *last):
+            rows = block.rows
+            values.append(_block_value(block, features[rows], *last, out=errors[rows]))
+            if len(weights) > 1:  # now, while the errors are in the cache
                 torch.mm(errors[rows], weights[-1], out=below[rows])
         self.value, self.errors = torch.cat(values), [errors]
-        for weight, output in zip(weights[:0:-1], self.inputs[:0:-1], strict=True):
-            error = below if weight is weights[-1] else self.errors[0] @ weight
-            self.errors.insert(0, tanh_backward_(error, output))
+        for weight, output in zip(reversed(weights[1:]), reversed(self.inputs[1:]), strict=True):
+            after = below if weight is weights[-1] else self.errors[0] @ weight
+            self.errors.insert(0, tanh_backward_(after, output))
 
     def in_h(self, gradient: Tensor) -> Tensor:
         """The derivative in h, `[k x batch, units]`, for a cotangent of the value."""
@@ -92,9 +94,9 @@ def _value(x: Tensor, h: Tensor, parameters: Sequence[Tensor]) -> Tensor:
     last, features = (parameters[-2], parameters[-1]), _inputs(h, parameters)[-1]
     memory = features.new_empty(min(len(features), max(BLOCK, h.shape[-2])), len(last[0]))
     values = []
-    for rows, of_x, agreement in _blocks(x, h, features, *last):
-        part = features[rows]
-        values.append(_block_value(of_x, agreement, part, *last, memory[: len(part)], differentiate=False))
+    for block in _blocks(x, h, features, *last):
+        part = features[block.rows]
+        values.append(_block_value(block, part, *last, out=memory[: len(part)], differentiate=False))
     return torch.cat(values)
 
 
@@ -106,19 +108,26 @@ def _inputs(h: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
     return inputs
 
 
-def _blocks(
-    x: Tensor, h: Tensor, features: Tensor, weight: Tensor, bias: Tensor
-) -> Iterator[tuple[slice, Tensor, Tensor | None]]:
-    """Some rows at a time, their x, and x . l where that needs no logits: x . (W f + b) = (x W) . f + x . b."""
+class _Block(NamedTuple):
+    """Some of the rows, their x, and x . l if it is known without the logits."""
+
+    rows: slice
+    x: Tensor
+    agreement: Tensor | None
+
+
+def _blocks(x: Tensor, h: Tensor, features: Tensor, weight: Tensor, bias: Tensor) -> Iterator[_Block]:
+    """As many samples of all images at a time as have at most `BLOCK` rows, or one."""
     k, images = h.shape[:-1]
+    same_x = x.ndim < h.ndim  # for all samples of an image
     agreement = None
-    if x.ndim < h.ndim and k >= MANY:
+    if same_x and k >= MANY:  # x . (W f + b) = (x W) . f + x . b
         agreement = x @ bias + _inner(x @ weight, features.view(k, images, -1))
     samples = max(1, BLOCK // images)
     for start in range(0, k, samples):
         part = slice(start, start + samples)
-        rows = slice(part.start * images, part.stop * images)
-        yield rows, x if x.ndim < h.ndim else x[part], None if agreement is None else agreement[part]
+        rows = slice(start * images, (start + samples) * images)
+        yield _Block(rows, x if same_x else x[part], None if agreement is None else agreement[part])
 
 
 def _inner(fixed: Tensor, values: Tensor) -> Tensor:
@@ -127,36 +136,35 @@ def _inner(fixed: Tensor, values: Tensor) -> Tensor:
 
 
 def _block_value(
-    x: Tensor,
-    agreement: Tensor | None,
-    features: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    out: Tensor,
-    differentiate: bool = True,
+    block: _Block, features: Tensor, weight: Tensor, bias: Tensor, out: Tensor, differentiate: bool = True
 ) -> Tensor:
-    """x . l - sum log(1 + e^l), from one exponential for each unit; leaves x - sigmoid(l) in `out` if wanted."""
-
-    def make_logits() -> Tensor:
-        return torch.addmm(bias, features, weight.T, out=out).view(-1, *x.shape[-2:])
-
-    logits = make_logits()
-    if agreement is None:
-        agreement = torch.linalg.vecdot(x, logits)
+    """x . l - sum log(1 + e^l); leaves x - sigmoid(l) in `out` if wanted."""
+    x = block.x
+    logits = _logits(x, features, weight, bias, out)
+    agreement = torch.linalg.vecdot(x, logits) if block.agreement is None else block.agreement
     if out.device == PROCESSOR:  # another would have to be waited for to see whether all is finite
-        odds = logits.exp_()
-        total = odds + 1 if differentiate else odds.add_(1)
-        if differentiate:
-            torch.addcdiv(x, odds, total, value=-1, out=odds)
-        if total.shape[-1] % 8 == 0:  # one logarithm for each product of eight
-            total = total.unflatten(-1, (8, -1)).prod(-2)
-        normaliser = total.log_().sum(-1)
+        normaliser = _fast_normaliser(x, logits, differentiate)
         if math.isfinite(normaliser.sum()):
             return agreement - normaliser
-        logits = make_logits()  # an exponential, or a product, overflowed
+        logits = _logits(x, features, weight, bias, out)  # an exponential, or a product, overflowed
     normaliser = softplus(logits).sum(-1)
     torch.sub(x, torch.sigmoid(logits), out=logits)
     return agreement - normaliser
+
+
+def _logits(x: Tensor, features: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> Tensor:
+    return torch.addmm(bias, features, weight.T, out=out).view(-1, *x.shape[-2:])
+
+
+def _fast_normaliser(x: Tensor, logits: Tensor, differentiate: bool) -> Tensor:
+    """sum log(1 + e^l) from one exponential for each unit, in place of the logits; leaves x - sigmoid(l) if wanted."""
+    odds = logits.exp_()
+    total = odds + 1 if differentiate else odds.add_(1)
+    if differentiate:
+        torch.addcdiv(x, odds, total, value=-1, out=odds)
+    if total.shape[-1] % 8 == 0:  # one logarithm for each product of eight
+        total = total.unflatten(-1, (8, -1)).prod(-2)
+    return total.log_().sum(-1)
 
 
 class _InLatents(torch.autograd.Function):

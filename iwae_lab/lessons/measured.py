@@ -19,7 +19,7 @@ from iwae_core.estimators import ESTIMATORS
 from iwae_core.evaluation.estimate import Floats
 from iwae_core.evaluation.signal import Moments, gradient_moments
 from iwae_core.training.process import prepare_process
-from iwae_lab.lessons.price import FORMS, Price, Signal
+from iwae_lab.lessons.price import FORMS, Price, Signal, cost
 from iwae_lab.shipped.models import digits, load, manifest
 
 STORED = Path(__file__).parents[1] / "assets" / "signal.json"
@@ -85,8 +85,7 @@ def summary(moments: Sequence[Moments], repeats: int) -> tuple[float, float, flo
 
 def _signal(name: str, rows: Sequence[Sequence[float]]) -> Signal:
     ks, mean, noise, _ = np.array(rows, np.float64).T
-    cost: Floats = ks + 2 if FORMS[name].one_sample else 3 * ks
-    return Signal(ks, mean, noise**2, cost)
+    return Signal(ks, mean, noise**2, cost(name, ks))
 
 
 def main(arguments: Sequence[str]) -> None:

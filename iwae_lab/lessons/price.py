@@ -117,11 +117,16 @@ def weighted_sums(dims: int, ratio: int | float, shift: int | float, ks: Sequenc
 
 def _signal(sums: WeightedSums, name: str, derivative: int, shares: Shares, repeats: int) -> Signal:
     """M repeats average M estimates of k / M samples each: the same mean as one of them, a variance M times less."""
-    kept = FORMS[name].one_sample
-    mean, variance = sums.moments(derivative, shares, kept)
-    used = [k for k in sums.ks if k >= max(repeats, ESTIMATORS[name].least_k)]
-    of, ks = torch.tensor([sums.ks.index(k // repeats) for k in used]), np.array(used, np.float64)
-    return Signal(ks, mean[of].numpy(), variance[of].numpy() / repeats, ks + 2 if kept else 3 * ks)
+    ks = [k for k in sums.ks if k >= max(repeats, ESTIMATORS[name].least_k)]
+    places = [sums.ks.index(k // repeats) for k in ks]
+    mean, variance = (part.numpy()[places] for part in sums.moments(derivative, shares, FORMS[name].one_sample))
+    return Signal(np.array(ks, np.float64), mean, variance / repeats, cost(name, ks))
+
+
+def cost(name: str, ks: Sequence[int] | Floats) -> Floats:
+    """The passes of one estimate, forward 1 and backward 2: k of each, or one backward pass for one kept sample."""
+    samples = np.asarray(ks, np.float64)
+    return samples + 2 if FORMS[name].one_sample else 3 * samples
 
 
 def _sums(first: Tensor, second: Tensor) -> Tensor:
