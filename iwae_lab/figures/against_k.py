@@ -1,9 +1,11 @@
 """Figures over k: both bounds, what separates the runs, the gap to log p(x), and the spread of one estimate."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import plotly.graph_objects as go
 
-from iwae_core.evaluation.estimate import Estimate, Floats, estimate
+from iwae_core.evaluation.estimate import Estimate, estimate
 from iwae_core.training.events import Snapshot
 from iwae_lab.figures.figure import (
     FIGURES,
@@ -51,15 +53,21 @@ def bounds_against_k(history: History, view: View) -> go.Figure:
         return empty(shape, NO_EVALUATION)
     at, traces = point(history, view), []
     for run in range(len(history.labels)):
-        for bound, values in (L_K, estimate(snapshot.iwae[run])), (ELBO, _flat(estimate(snapshot.elbo[run]), ks)):
-            curve = bound_line(history, run, bound, ks, values.mean)
-            traces += [error_band(curve, values), curve, marker(curve, at)]
+        for curve, errors in _curves(history, run, estimate(snapshot.iwae[run]), estimate(snapshot.elbo[run])):
+            traces += [errors, curve, marker(curve, at)]
     return go.Figure(traces, shape | {"shapes": [vertical(float(ks[at]))]})
 
 
-def _flat(value: Estimate, ks: Floats) -> Estimate:
-    """The ELBO's estimate is the same at every k: the average of all blocks of k samples is the average of all."""
-    return Estimate(np.full(len(ks), value.mean), np.full(len(ks), value.stderr))
+def _curves(history: History, run: int, l_k: Estimate, elbo: Estimate) -> Iterator[tuple[Trace, Trace]]:
+    """What is estimated of both bounds of a run, against k, each with its band of errors.
+
+    The ELBO's estimate is the same at every k: the average of all blocks of k samples is the average of all.
+    """
+    ks = eval_ks(history)
+    flat = Estimate(np.full(len(ks), elbo.mean), np.full(len(ks), elbo.stderr))
+    for bound, values in (L_K, l_k), (ELBO, flat):
+        curve = bound_line(history, run, bound, ks, values.mean)
+        yield curve, error_band(curve, values)
 
 
 def _difference_summary(history: History, view: View) -> str:
@@ -96,10 +104,9 @@ def difference(history: History, view: View) -> go.Figure:
         return empty(shape, ALONE if snapshot else NO_EVALUATION)
     traces: list[Trace] = []
     for run in range(1, len(history.labels)):
-        iwae = estimate(snapshot.iwae[run] - snapshot.iwae[0])
-        for bound, values in (L_K, iwae), (ELBO, _flat(estimate(snapshot.elbo[run] - snapshot.elbo[0]), ks)):
-            curve = bound_line(history, run, bound, ks, values.mean)
-            traces += [error_band(curve, values), curve | {"hovertemplate": "%{y:+.2f}"}]
+        leads = (estimate(bounds[run] - bounds[0]) for bounds in (snapshot.iwae, snapshot.elbo))
+        for curve, errors in _curves(history, run, *leads):
+            traces += [errors, curve | {"hovertemplate": "%{y:+.2f}"}]
     return go.Figure(traces, shape | {"shapes": [horizontal(0.0), vertical(float(ks[point(history, view)]))]})
 
 
@@ -161,10 +168,8 @@ def gap(history: History, view: View) -> go.Figure:
     shape["yaxis"] = {"title": {"text": f"{_reference(history, snapshot)} − bound, nats (log scale)"}, "type": "log"}
     traces: list[Trace] = []
     for run in range(len(history.labels)):
-        below, of_elbo = _gaps(snapshot, run)
-        for bound, values in (L_K, below), (ELBO, _flat(of_elbo, ks)):
-            curve = bound_line(history, run, bound, ks, values.mean)
-            traces += [error_band(curve, values), curve | {"hovertemplate": "%{y:.3g}"}]
+        for curve, errors in _curves(history, run, *_gaps(snapshot, run)):
+            traces += [errors, curve | {"hovertemplate": "%{y:.3g}"}]
     return go.Figure(traces, shape | {"shapes": [vertical(float(ks[point(history, view)]))]})
 
 

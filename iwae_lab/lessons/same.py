@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from iwae_core.bounds.curves import nested_curve
-from iwae_core.bounds.diagnostics import effective_sample_size, kl_from_uniform
+from iwae_core.bounds.diagnostics import kl_from_uniform
 from iwae_core.bounds.lower import elbo, iwae_bound
 from iwae_core.bounds.weights import LogWeights, normalized_weights
 from iwae_core.evaluation.estimate import Floats
@@ -30,7 +30,6 @@ class Draw:
     elbo_error: float  # standard error of the mean of k logs; NaN at k = 1
     l_k: float
     kl: float  # KL(uniform || shares), which is l_k - elbo
-    ess: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,9 +47,8 @@ def draw(model: str, digit: int, k: int, redraw: int) -> Draw:
     turn, place = divmod(redraw, SETS)
     weights = _pool(model, digit, turn).unflatten(0, (SETS, -1))[place, :k]
     error = float(weights.std(0) / k**0.5) if k > 1 else float("nan")
-    values = elbo(weights), iwae_bound(weights), kl_from_uniform(weights), effective_sample_size(weights)
-    mean, l_k, kl, ess = (float(value) for value in values)
-    return Draw(weights[:, 0].numpy(), normalized_weights(weights)[:, 0].numpy(), mean, error, l_k, kl, ess)
+    mean, l_k, kl = (float(value) for value in (elbo(weights), iwae_bound(weights), kl_from_uniform(weights)))
+    return Draw(weights[:, 0].numpy(), normalized_weights(weights)[:, 0].numpy(), mean, error, l_k, kl)
 
 
 def trail(model: str, digit: int, k: int, redraw: int) -> tuple[Floats, Floats]:

@@ -1,4 +1,4 @@
-"""All prose for people, in two dialects, and the sentences that state what a reading shows.
+"""What the laboratory says, in two dialects: its fixed texts, and the sentences that state what a reading shows.
 
 Texts hold `{names}` of `iwae_lab.words.glossary.TERMS`, which `say` replaces by the words of one dialect.
 """
@@ -17,8 +17,7 @@ from iwae_lab.history.reading import Reading
 from iwae_lab.words.glossary import TERMS as TERMS
 from iwae_lab.words.glossary import Dialect as Dialect
 from iwae_lab.words.glossary import say as say
-from iwae_lab.words.numbers import minus, true_minus
-from iwae_lab.words.numbers import plus_minus as plus_minus
+from iwae_lab.words.numbers import minus, plus_minus, true_minus
 
 TITLE = "Why is the importance weighted bound better?"
 QUESTION = (

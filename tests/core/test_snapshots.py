@@ -16,7 +16,7 @@ from iwae_core.models.factors import Gaussian
 from iwae_core.models.linear import closed_form, linear_gaussian
 from iwae_core.models.networks import Affine
 from iwae_core.training.events import Record, Snapshot, decode, encode
-from iwae_core.training.snapshots import snapshot
+from iwae_core.training.snapshots import snapshot, weighed
 from iwae_lab.records.log import read_log
 
 PIXELS = 12
@@ -115,6 +115,16 @@ def test_log_weights_are_those_of_the_bounds() -> None:
         assert taken().log_weights[run] == pytest.approx(weights[:SHOWN, :10].numpy(), rel=1e-5)
     few = snapshot(0, models()[:1], observations(4), (1, 5), seed=7)
     assert few.log_weights.shape == (1, 5, 4)
+
+
+@pytest.mark.parametrize(("samples", "kept"), [(1, 1), (10, 10), (1000, SHOWN)])
+def test_weights_of_a_digit_are_shares_of_the_samples_asked_for(samples: int, kept: int) -> None:
+    weights, effective = weighed(taken(), digit=4, samples=samples)
+    assert weights.shape == (len(models()), kept)
+    wanted = np.exp(taken().log_weights[:, :kept, 4].astype(np.float64))
+    wanted /= wanted.sum(1, keepdims=True)
+    np.testing.assert_allclose(weights, wanted)
+    np.testing.assert_allclose(effective, 1 / np.square(wanted).sum(1))
 
 
 def test_active_units_of_all_layers() -> None:

@@ -53,7 +53,7 @@ def test_every_file_has_a_floor() -> None:
     assert rooms == set(PLACE)
 
 
-def test_figures_and_what_they_read_draw_without_torch() -> None:
+def test_figures_and_what_they_read_handle_no_tensors() -> None:
     files = [*(ROOT / "iwae_lab" / "figures").glob("*.py"), *(ROOT / "iwae_lab" / "history").glob("*.py")]
     assert len(files) > 8
     assert not [file for file in files if "torch" in imported(file)]

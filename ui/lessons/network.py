@@ -11,13 +11,12 @@ from iwae_core.models import MODELS
 from iwae_core.training.fields import Limits
 from iwae_lab.figures.marks import COLOURS, Trace, axes, dots, ellipses, faint, sizes
 from iwae_lab.lessons.network import KS, Plane, plane, typical_width
-from iwae_lab.lessons.same import image
 from iwae_lab.shipped.models import manifest, names
 from iwae_lab.words.numbers import markdown, minus
 from ui.lessons.frame import Lesson
 from ui.lessons.frame import show as show_lesson
 from ui.lessons.inputs import one_of, pick
-from ui.lessons.shipped import NOTHING, label, show_digit
+from ui.lessons.shipped import NOTHING, choose_digit, label
 from ui.live.chart import live_chart
 from ui.settings import number
 
@@ -117,12 +116,11 @@ def picture() -> None:
         return
     state = st.session_state
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        show_digit(image(state["network_digit"]), state["network_digit"])
-        st.pills("digit", range(10), key="network_digit", required=True, wrap=True)
+        digit = choose_digit("network_digit")
         st.button("Redraw", icon=":material/casino:", on_click=_redraw, key="network_again")
     pick("network_k", SETTINGS, KS)
     k = state["network_k"]
-    found = [plane(name, state["network_digit"], k, state["network_redraw"]) for name in SHOWN]
+    found = [plane(name, digit, k, state["network_redraw"]) for name in SHOWN]
     half = max(extent(each)[1] for each in found)
     for column, each, name, colour in zip(st.columns(len(SHOWN), gap="medium"), found, SHOWN, COLOURS, strict=False):
         with column:

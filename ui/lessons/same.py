@@ -9,13 +9,13 @@ from iwae_core.bounds.lower import elbo, iwae_bound
 from iwae_core.evaluation.estimate import Floats
 from iwae_core.training.fields import Limits
 from iwae_lab.figures.marks import COLOURS, TRUTH, Trace, axes, band, bars, dots, faint, line
-from iwae_lab.lessons.same import KS, TRAIL, Draw, Expected, draw, expected, image, trail
+from iwae_lab.lessons.same import KS, TRAIL, Draw, Expected, draw, expected, trail
 from iwae_lab.shipped.models import names
 from iwae_lab.words.numbers import markdown, minus
 from ui.lessons.frame import Lesson
 from ui.lessons.frame import show as show_lesson
 from ui.lessons.inputs import one_of, pick
-from ui.lessons.shipped import NOTHING, label, show_digit
+from ui.lessons.shipped import NOTHING, choose_digit, label
 from ui.live.chart import live_chart
 from ui.settings import choice, number
 
@@ -106,14 +106,13 @@ def picture() -> None:
         return
     state = st.session_state
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        show_digit(image(state["same_digit"]), state["same_digit"])
-        st.pills("digit", range(10), key="same_digit", required=True, wrap=True)
+        digit = choose_digit("same_digit")
         st.segmented_control("model trained by", MODELS, format_func=label, key="same_model", required=True)
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         pick("same_k", SETTINGS, KS)
         st.button("Redraw", icon=":material/casino:", on_click=_redraw, args=(1,))
         st.button("Redraw 20 times", on_click=_redraw, args=(20,))
-    chosen, k = (state["same_model"], state["same_digit"]), state["same_k"]
+    chosen, k = (state["same_model"], digit), state["same_k"]
     now, average = draw(*chosen, k, state["same_redraw"]), expected(*chosen)
     left, right = st.columns(2, gap="medium")
     with left:

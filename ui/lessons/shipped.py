@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from iwae_core.estimators import ESTIMATORS
 from iwae_lab.figures import digit_sheet
+from iwae_lab.lessons.same import image
 from iwae_lab.shipped.models import manifest
 from iwae_lab.words.templates import data_url
 
@@ -21,9 +22,12 @@ def label(name: str) -> str:
     return f"{ESTIMATORS[spec['estimator']].label}, k\u00a0=\u00a0{spec['k']}"
 
 
-def show_digit(pixels: NDArray[uint8], digit: int) -> None:
-    """The image itself, `[1, pixels]`, with its name for those who do not see it."""
-    st.html(_img(pixels, f"The digit {digit}, black and white"), width="content")
+def choose_digit(key: str) -> int:
+    """Show the shipped digit of a setting, and the others to choose from."""
+    digit: int = st.session_state[key]
+    st.html(_img(image(digit), f"The digit {digit}, black and white"), width="content")
+    st.pills("digit", range(10), key=key, required=True, wrap=True)
+    return digit
 
 
 def show_digits(images: Sequence[tuple[str, NDArray[uint8]]]) -> None:

@@ -8,6 +8,7 @@ from iwae_lab.figures import COLOURS, FIGURES, NO_EVALUATION, against_training_k
 from iwae_lab.history.reading import read_at
 from iwae_lab.history.sweep import points
 from iwae_lab.words import sentences as words
+from iwae_lab.words.numbers import plus_minus
 from iwae_lab.words.templates import macros
 from ui.live.chart import figure_json
 from ui.live.scene import PARTS, Look, Part, Scene, part, scene_of
@@ -128,7 +129,7 @@ def _members(look: Look) -> dict[str, Any]:
             numbers = ["", ""]
             if history.snapshots:
                 found = points([history])[index]
-                numbers = [words.plus_minus(found.l_k), words.plus_minus(found.elbo)]
+                numbers = [plus_minus(found.l_k), plus_minus(found.elbo)]
             rows.append([str(run.k), run.label, f"{history.step:,} of {spec.steps:,}, {state}", *numbers])
     active = any(state.active for state in states)
     return {"html": HTML.members(rows), "state": "running" if active else "ended"}
