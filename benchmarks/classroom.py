@@ -29,8 +29,8 @@ PARTS = ("status", "bounds", "curves", "times", "reading", "digits")  # what a p
 class Watcher:
     """One visitor: opens the page of a run, then watches, drawing nothing."""
 
-    def __init__(self, address: str, run_id: str) -> None:
-        self.address, self.run_id = address, run_id
+    def __init__(self, address: str, experiment_id: str) -> None:
+        self.address, self.experiment_id = address, experiment_id
         self.responses: list[float] = []
         self.updates = 0
 
@@ -47,7 +47,7 @@ class Watcher:
 
     async def _rerun(self, socket: object) -> float:
         message = BackMsg()
-        message.rerun_script.query_string = f"run={self.run_id}&hide=controls"
+        message.rerun_script.query_string = f"run={self.experiment_id}&hide=controls"
         began = time.monotonic()
         await socket.send(message.SerializeToString())  # type: ignore[attr-defined]
         while True:
@@ -56,23 +56,25 @@ class Watcher:
                 return time.monotonic() - began
 
     async def _follow(self) -> None:
-        looks = [json.dumps(_look(part, self.run_id), separators=(",", ":")) for part in PARTS]
+        looks = [json.dumps(_look(part, self.experiment_id), separators=(",", ":")) for part in PARTS]
         async with connect(f"ws://{self.address}/live", max_size=None) as socket:
             await socket.send(json.dumps(looks))
             async for message in socket:
                 self.updates += json.loads(message)["key"] == looks[2]
 
 
-def _look(part: str, run_id: str) -> dict[str, object]:
+def _look(part: str, experiment_id: str) -> dict[str, object]:
     from ui.live.scene import Look
 
-    return asdict(Look(part, run_id))
+    return asdict(Look(part, experiment_id))
 
 
-async def measure(address: str, engine_folder: Path, run_id: str, watchers: int, seconds: float) -> dict[str, float]:
+async def measure(
+    address: str, engine_folder: Path, experiment_id: str, watchers: int, seconds: float
+) -> dict[str, float]:
     """Let so many watch for a while."""
-    visitors = [Watcher(address, run_id) for _ in range(watchers)]
-    before, began = _step(engine_folder, run_id), time.monotonic()
+    visitors = [Watcher(address, experiment_id) for _ in range(watchers)]
+    before, began = _step(engine_folder, experiment_id), time.monotonic()
     await asyncio.gather(asyncio.sleep(seconds), *(visitor.watch(seconds) for visitor in visitors))
     elapsed = time.monotonic() - began
     responses = sorted(response for visitor in visitors for response in visitor.responses)
@@ -81,12 +83,12 @@ async def measure(address: str, engine_folder: Path, run_id: str, watchers: int,
         "updates_per_second": statistics.median(visitor.updates for visitor in visitors) / elapsed if visitors else 0.0,
         "response_p50": statistics.median(responses) if responses else 0.0,
         "response_p95": responses[int(0.95 * (len(responses) - 1))] if responses else 0.0,
-        "steps_per_second": (_step(engine_folder, run_id) - before) / elapsed,
+        "steps_per_second": (_step(engine_folder, experiment_id) - before) / elapsed,
     }
 
 
-def _step(folder: Path, run_id: str) -> int:
-    with (folder / run_id / "events.jsonl").open("rb") as file:
+def _step(folder: Path, experiment_id: str) -> int:
+    with (folder / experiment_id / "events.jsonl").open("rb") as file:
         return sum(b'"Progress"' in line for line in file)
 
 
@@ -112,9 +114,9 @@ async def main() -> None:
     address = f"127.0.0.1:{port}"
     try:
         _wait(f"http://{address}/_stcore/health")
-        run_id = await _train(address, folder, options.k)
+        experiment_id = await _train(address, folder, options.k)
         for watchers in map(int, options.watchers.split(",")):
-            figures = await measure(address, folder, run_id, watchers, options.seconds)
+            figures = await measure(address, folder, experiment_id, watchers, options.seconds)
             print(
                 json.dumps(
                     {name: round(value, 3) for name, value in figures.items()}

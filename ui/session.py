@@ -33,23 +33,23 @@ def close_engine() -> None:
             _engine.cache_clear()
 
 
-def show_run(run_id: str | None) -> None:
-    """Make this the run on the page, None being the recording; remembered while the visitor is on another page."""
-    st.session_state["run"] = run_id
-    if run_id is None:
+def show_experiment(experiment_id: str | None) -> None:
+    """Make this the experiment on the page, None being the recording; remembered while the visitor is on another page."""
+    st.session_state["run"] = experiment_id
+    if experiment_id is None:
         st.query_params.pop("run", None)
-    elif st.query_params.get("run") != run_id:
-        st.query_params["run"] = run_id
+    elif st.query_params.get("run") != experiment_id:
+        st.query_params["run"] = experiment_id
 
 
-def current_run() -> str | None:
+def current_experiment() -> str | None:
     """The run on the page, if there is one; a stale link is reported and dropped."""
-    run_id = st.query_params.get("run") or st.session_state.get("run")
+    experiment_id = st.query_params.get("run") or st.session_state.get("run")
     try:
-        if run_id:
-            engine().spec(run_id)
+        if experiment_id:
+            engine().spec(experiment_id)
     except UnknownExperimentError as error:
         st.warning(f"{error}. Showing the recorded experiment instead.")
-        run_id = None
-    show_run(run_id)
-    return run_id
+        experiment_id = None
+    show_experiment(experiment_id)
+    return experiment_id

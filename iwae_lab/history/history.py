@@ -1,4 +1,4 @@
-"""What a run has shown so far: the fold of its records, ready to be plotted."""
+"""What an experiment has shown so far: the fold of its records, ready to be plotted."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -46,7 +46,7 @@ class Training(NamedTuple):
 
 
 class History:
-    """The fold of a run's records. Knows nothing until `Started` has been added."""
+    """The fold of an experiment's records. Knows nothing until `Started` has been added."""
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
         self._clear()

@@ -13,10 +13,10 @@ LOG, SPEC, CHECKPOINT = "events.jsonl", "spec.json", "checkpoint.pt"
 
 
 def saved(folder: Path) -> dict[str, Any] | None:
-    """The last state of a folder's run; None if none was saved yet, and the run begins at the beginning.
+    """The last state of a folder's experiment; None if none was saved yet, and it begins at the beginning.
 
     Raises:
-        CheckpointError: it is damaged, of another version or another experiment, or missing although the run has ended.
+        CheckpointError: it is damaged, of another version or another experiment, or missing although it has ended.
     """
     path = folder / CHECKPOINT
     if not path.exists():

@@ -1,4 +1,4 @@
-"""The append-only log of a run: one JSON record a line, numbered from zero."""
+"""The append-only log of an experiment: one JSON record a line, numbered from zero."""
 
 import fcntl
 import lzma
@@ -83,7 +83,7 @@ def _end(path: Path, records: int) -> int:
 
 
 def outcome(path: Path) -> Finished | Failed | None:
-    """How the run of a log ended, if it has; reads the end of the file only."""
+    """How the experiment of a log ended, if it has; reads the end of the file only."""
     line = _last_line(path)
     if not line or not any(f'"{kind.__name__}": {{'.encode() in line[:100] for kind in (Finished, Failed)):
         return None
@@ -92,7 +92,7 @@ def outcome(path: Path) -> Finished | Failed | None:
 
 
 def conclude(path: Path, end: Callable[[int], Finished | Failed]) -> None:
-    """Write the end of a run that nothing iterates, from the number of steps it has made; an empty log gets one too.
+    """Write the end of one that nothing iterates, from the number of steps it has made; an empty log gets one too.
 
     Raises:
         LogError: another process writes this log.
@@ -123,7 +123,7 @@ def _last_line(path: Path) -> bytes:
 class LogReader:
     """Reads a log that may still be growing; `new()` returns what has come since the last call.
 
-    A run that goes on from its checkpoint cuts its log: the reader notices, and begins again with record 0.
+    An experiment that goes on from its checkpoint cuts its log: the reader notices, and begins again with record 0.
     """
 
     def __init__(self, path: Path) -> None:

@@ -92,23 +92,23 @@ def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
         time.sleep(0.01)
 
 
-def finish(engine: Engine, *run_ids: str) -> None:
+def finish(engine: Engine, *experiment_ids: str) -> None:
     """Watch runs until they have ended."""
 
     def ended() -> bool:
-        for run_id in run_ids:
-            engine.touch(run_id)
-        return not any(engine.state(run_id).active for run_id in run_ids)
+        for experiment_id in experiment_ids:
+            engine.touch(experiment_id)
+        return not any(engine.state(experiment_id).active for experiment_id in experiment_ids)
 
     wait_until(ended)
 
 
-def reach(engine: Engine, run_id: str, step: int) -> None:
+def reach(engine: Engine, experiment_id: str, step: int) -> None:
     """Watch a run until it has made so many steps."""
 
     def reached() -> bool:
-        engine.touch(run_id)
-        return engine.history(run_id).step >= step
+        engine.touch(experiment_id)
+        return engine.history(experiment_id).step >= step
 
     wait_until(reached)
 

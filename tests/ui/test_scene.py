@@ -52,7 +52,7 @@ def test_every_part_of_the_recording_is_drawn_once(part: str) -> None:
         '{"part":"weights","digit":-1}',
         '{"part":"curves","x":"years"}',
         '{"part":"bounds","words":"klingon"}',
-        '{"part":"bounds","run":1}',
+        '{"part":"bounds","experiment":1}',
         '{"part":"bounds","more":1}',
     ],
 )
@@ -61,9 +61,9 @@ def test_what_is_not_a_look_is_refused(text: str) -> None:
         Look.from_json(text)
 
 
-@pytest.mark.parametrize("run", ["0" * 32, "../../etc/passwd", "<script>", ","])
-def test_a_run_that_is_not_there_is_told(run: str) -> None:
-    look = Look.from_json(json.dumps({"part": "bounds", "run": run}))
+@pytest.mark.parametrize("experiment", ["0" * 32, "../../etc/passwd", "<script>", ","])
+def test_an_experiment_that_is_not_there_is_told(experiment: str) -> None:
+    look = Look.from_json(json.dumps({"part": "bounds", "experiment": experiment}))
     assert stamp(look) == "gone"
     assert "there is no run" in json.loads(draw(look))["missing"]
     assert "<script>" not in json.loads(draw(look))["html"]

@@ -79,7 +79,7 @@ _scrubber = st.components.v2.component(
 
 
 def live_html(look: Look, *, key: str, state: str | None = None) -> None:
-    """Text and pictures. With `state`, the page is made anew once the run is in another state than this."""
+    """Text and pictures. With `state`, the page is made anew once the experiment is in another state than this."""
     _html(
         key=key,
         data={"look": _fields(look), "state": state, "url": live_url()},

@@ -92,12 +92,12 @@ def story(scene: Scene) -> dict[str, Any]:
 
 @part
 def status(scene: Scene) -> dict[str, Any]:
-    """What the run is doing, how far it is, and what it trains."""
+    """What the experiment is doing, how far it is, and what it trains."""
     history, spec, state = scene.history, scene.spec, scene.state
     described = words.describe(spec)
     if state is None:
         return {"html": HTML.recorded(words.RECORDED, described), "state": None}
-    text = words.status(history, spec, state, engine().position(scene.look.run))
+    text = words.status(history, spec, state, engine().position(scene.look.experiment))
     html = HTML.status(text, history.step, spec.steps, _notice(scene), described)
     return {"html": html, "state": state.value}
 
@@ -108,22 +108,26 @@ def _notice(scene: Scene) -> str:
         return f"Training failed at step {outcome.step:,}: {outcome.message}."
     if state is State.INTERRUPTED:
         return words.INTERRUPTED
-    if state is State.PAUSED and engine().unwatched(scene.look.run):
+    if state is State.PAUSED and engine().unwatched(scene.look.experiment):
         return words.UNWATCHED
     return outcome.reason if outcome and outcome.step < scene.spec.steps else ""
 
 
 def _sweep(look: Look) -> dict[str, Any]:
     """Final test bounds against training k."""
-    found = points(engine().history(run_id) for run_id in look.runs)
+    found = points(engine().history(experiment_id) for experiment_id in look.experiments)
     return {"figure": figure_json(against_training_k(found)), "description": sweep_summary(found), "points": None}
 
 
 def _members(look: Look) -> dict[str, Any]:
     """How far each member of a sweep is, and its numbers."""
     rows, states = [], []
-    for run_id in look.runs:
-        history, spec, state = engine().history(run_id), engine().spec(run_id), engine().state(run_id)
+    for experiment_id in look.experiments:
+        history, spec, state = (
+            engine().history(experiment_id),
+            engine().spec(experiment_id),
+            engine().state(experiment_id),
+        )
         states.append(state)
         for index, run in enumerate(spec.runs):
             numbers = ["", ""]

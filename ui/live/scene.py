@@ -1,4 +1,4 @@
-"""The live parts of a page: each is a function of a run and a look, drawn once for all who look at it the same way."""
+"""The live parts of a page: each is a function of an experiment and a look, drawn once for all who look at it the same way."""
 
 import json
 from collections import OrderedDict
@@ -26,10 +26,10 @@ CACHED = 128  # drawings kept for the next who looks the same way
 
 @dataclass(frozen=True)
 class Look:
-    """One part of the page as one visitor sees it; `run` is empty for the recorded experiment."""
+    """One part of the page as one visitor sees it; `experiment` is empty for the recorded one."""
 
     part: str
-    run: str = ""
+    experiment: str = ""
     k: int = 50
     at: int = -1
     x: str = "steps"
@@ -41,7 +41,7 @@ class Look:
         """What a browser asks for.
 
         Raises:
-            ValueError: no such part, run or dialect, or a value of the wrong type.
+            ValueError: no such part, axis or dialect, or a value of the wrong type.
         """
         look = cls(**json.loads(text))
         for f in fields(cls):
@@ -53,13 +53,13 @@ class Look:
         return look
 
     @property
-    def runs(self) -> list[str]:
-        """The ids of all runs looked at: several in a sweep, none for the recording."""
-        return self.run.split(",") if self.run else []
+    def experiments(self) -> list[str]:
+        """The ids of all experiments looked at: several in a sweep, none for the recording."""
+        return self.experiment.split(",") if self.experiment else []
 
 
 class Scene(NamedTuple):
-    """A run as it is now, and how it is looked at."""
+    """An experiment as it is now, and how it is looked at."""
 
     history: History
     spec: ExperimentSpec
@@ -76,19 +76,19 @@ _lock = Lock()
 
 
 def part(function: Callable[[Scene], dict[str, Any]]) -> None:
-    """Register a live part of one run under its function's name."""
+    """Register a live part of one experiment under its function's name."""
     PARTS[function.__name__] = lambda look: function(scene_of(look))
 
 
 def scene_of(look: Look) -> Scene:
-    """The run that is looked at.
+    """The experiment that is looked at.
 
     Raises:
-        UnknownExperimentError: there is no such run, or no longer.
+        UnknownExperimentError: there is no such experiment, or no longer.
     """
-    if look.run:
-        state = engine().state(look.run)
-        history, spec = engine().history(look.run), engine().spec(look.run)
+    if look.experiment:
+        state = engine().state(look.experiment)
+        history, spec = engine().history(look.experiment), engine().spec(look.experiment)
     else:
         state, history = None, recording()
         spec = history.spec or ExperimentSpec()
@@ -101,15 +101,15 @@ def scene_of(look: Look) -> Scene:
 def stamp(look: Look) -> Hashable:
     """Changes whenever the drawing may: cheap to ask for."""
     try:
-        return tuple(_version(run_id, look.part in LIVELY) for run_id in look.runs)
+        return tuple(_version(experiment_id, look.part in LIVELY) for experiment_id in look.experiments)
     except UnknownExperimentError:
         return "gone"
 
 
-def _version(run_id: str, lively: bool) -> Hashable:
-    state, history = engine().state(run_id), engine().history(run_id)
+def _version(experiment_id: str, lively: bool) -> Hashable:
+    state, history = engine().state(experiment_id), engine().history(experiment_id)
     progress = history.length if lively else len(history.snapshots)
-    return state, progress, engine().position(run_id)
+    return state, progress, engine().position(experiment_id)
 
 
 def draw(look: Look) -> str:
@@ -131,7 +131,7 @@ def draw(look: Look) -> str:
 
 
 def watched(look: Look) -> None:
-    """Tell the engine that somebody looks at these runs, or it would pause them after a while."""
-    for run_id in look.runs:
+    """Tell the engine that somebody looks at these experiments, or it would pause them after a while."""
+    for experiment_id in look.experiments:
         with suppress(UnknownExperimentError):
-            engine().touch(run_id)
+            engine().touch(experiment_id)

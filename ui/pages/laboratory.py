@@ -14,7 +14,7 @@ from ui.live.scene import Look
 from ui.pages.presets import presets
 from ui.pages.share import share
 from ui.pages.tour import go, tour
-from ui.session import current_run, engine
+from ui.session import current_experiment, engine
 from ui.settings import PANELS, PLOTS, remember, restore
 from ui.visitor import visitor
 
@@ -29,22 +29,22 @@ def show() -> None:
             st.warning(f"{text}. The default is used instead.")
         hidden = st.session_state["hide"]
         trainable = settings() if not hidden else False
-        run_id = current_run()
-        state = engine().state(run_id) if run_id else None
-        _controls(run_id, state, trainable)
-    live_html(_look(run_id, "status"), key="status", state=state)
-    _view(run_id)
+        experiment_id = current_experiment()
+        state = engine().state(experiment_id) if experiment_id else None
+        _controls(experiment_id, state, trainable)
+    live_html(_look(experiment_id, "status"), key="status", state=state)
+    _view(experiment_id)
     if hidden != "controls":
-        share(run_id)
+        share(experiment_id)
     remember()
 
 
-def _controls(run_id: str | None, state: State | None, trainable: bool) -> None:
+def _controls(experiment_id: str | None, state: State | None, trainable: bool) -> None:
     hidden = st.session_state["hide"]
-    if run_id and state and state.active and not engine().owns(run_id, visitor()):
+    if experiment_id and state and state.active and not engine().owns(experiment_id, visitor()):
         st.info(words.READ_ONLY, icon=":material/visibility:")
     elif hidden != "controls":
-        buttons(run_id, state, trainable)
+        buttons(experiment_id, state, trainable)
     if not hidden and not st.session_state["tour"]:
         presets()
     tour()
@@ -68,16 +68,18 @@ def _question() -> None:
     equations.latex(words.EQUATIONS)
 
 
-def _look(run_id: str | None, part: str) -> Look:
+def _look(experiment_id: str | None, part: str) -> Look:
     state = st.session_state
-    return Look(part, run_id or "", state["view_k"], state["at"], state["x"], state["digit"], str(state["words"]))
+    return Look(
+        part, experiment_id or "", state["view_k"], state["at"], state["x"], state["digit"], str(state["words"])
+    )
 
 
 @st.fragment
-def _view(run_id: str | None) -> None:
+def _view(experiment_id: str | None) -> None:
     """Everything that shows the run. Its controls start no work: they only look at the same numbers another way."""
-    spec = engine().spec(run_id) if run_id else recording().spec
-    look = partial(_look, run_id)
+    spec = engine().spec(experiment_id) if experiment_id else recording().spec
+    look = partial(_look, experiment_id)
     wide, narrow = st.columns([3, 2], gap="medium")
     with wide:
         _against_k(look, spec.eval_ks)  # type: ignore[union-attr]

@@ -12,7 +12,7 @@ from iwae_lab.take_home.report import report
 from iwae_lab.take_home.table import csv_text
 from iwae_lab.words.glossary import Dialect
 from iwae_lab.words.sentences import describe
-from ui.session import engine, show_run
+from ui.session import engine, show_experiment
 from ui.settings import ALL, choose
 from ui.visitor import visitor
 
@@ -24,7 +24,7 @@ LINKS = {
 }
 
 
-def share(run_id: str | None) -> None:
+def share(experiment_id: str | None) -> None:
     """Three menus below the page: links, files, and the visitor's own runs."""
     mine = engine().experiments(visitor())[:OWN]
     with st.container(horizontal=True):
@@ -35,35 +35,35 @@ def share(run_id: str | None) -> None:
                     st.button(text, key=f"open_{own}", type="tertiary", on_click=_open, args=(own,))
         with st.popover("Share", icon=":material/share:"):
             for label, (hide, with_run) in LINKS.items():
-                if run_id or not with_run:
+                if experiment_id or not with_run:
                     st.caption(label)
-                    st.code(_link(run_id if with_run else None, hide), language=None)
+                    st.code(_link(experiment_id if with_run else None, hide), language=None)
         with st.popover("Take home", icon=":material/download:"):
-            _files(run_id)
+            _files(experiment_id)
 
 
-def _open(run_id: str) -> None:
-    show_run(run_id)
+def _open(experiment_id: str) -> None:
+    show_experiment(experiment_id)
     choose(at=-1)
 
 
-def _link(run_id: str | None, hide: str) -> str:
+def _link(experiment_id: str | None, hide: str) -> str:
     values = {name: str(st.session_state[name]) for name in ALL if st.session_state[name] != ALL[name].default}
-    values |= {"run": run_id} if run_id else {}
+    values |= {"run": experiment_id} if experiment_id else {}
     values |= {"hide": hide} if hide else {}
     base = (st.context.url or "").split("?")[0]
     return f"{base}?{urlencode(values)}" if values else base
 
 
-def _files(run_id: str | None) -> None:
-    spec = engine().spec(run_id) if run_id else recording().spec
+def _files(experiment_id: str | None) -> None:
+    spec = engine().spec(experiment_id) if experiment_id else recording().spec
     if spec is None:
         return
 
     def history() -> History:  # read when the button is pressed
-        return engine().history(run_id) if run_id else recording()
+        return engine().history(experiment_id) if experiment_id else recording()
 
-    name = f"iwae-{run_id[:8]}" if run_id else "iwae-recorded"
+    name = f"iwae-{experiment_id[:8]}" if experiment_id else "iwae-recorded"
     dialect = Dialect(st.session_state["words"])
     files = {
         "Every number (CSV)": (lambda: csv_text(history()), "csv", "text/csv"),

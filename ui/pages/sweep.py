@@ -43,7 +43,7 @@ def show() -> None:
     state["training_ks"] = [int(k) for k in state["ks"].split(",")]
     st.segmented_control(words.SWEEP_KS, CHOICES, selection_mode="multi", key="training_ks", on_change=_collect)
     ids = _known(st.query_params.get("sweep") or state.get("sweep", ""))
-    active = any(engine().state(run_id).active for run_id in ids)
+    active = any(engine().state(experiment_id).active for experiment_id in ids)
     with st.container(horizontal=True):
         icon = ":material/play_arrow:"
         disabled = active or not trainable
@@ -68,10 +68,10 @@ def _collect() -> None:
 def _known(text: str) -> list[str]:
     """The runs of the address that exist here."""
     found = []
-    for run_id in text.split(",")[:MAX_MEMBERS] if text else []:
+    for experiment_id in text.split(",")[:MAX_MEMBERS] if text else []:
         try:
-            engine().spec(run_id)
-            found.append(run_id)
+            engine().spec(experiment_id)
+            found.append(experiment_id)
         except UnknownExperimentError as error:
             st.warning(f"{error}.")
     return found
@@ -86,5 +86,5 @@ def _train() -> None:
 
 def _stop(ids: list[str]) -> None:
     with told("Not stopped"):
-        for run_id in ids:
-            engine().send(run_id, Stop(), owner=visitor())
+        for experiment_id in ids:
+            engine().send(experiment_id, Stop(), owner=visitor())
