@@ -29,8 +29,8 @@ PARTS = ("status", "bounds", "curves", "times", "reading", "digits")  # what a p
 class Watcher:
     """One visitor: opens the page of a run, then watches, drawing nothing."""
 
-    def __init__(self, address: str, experiment_id: str) -> None:
-        self.address, self.experiment_id = address, experiment_id
+    def __init__(self, address: str, experiment: str) -> None:
+        self.address, self.experiment = address, experiment
         self.responses: list[float] = []
         self.updates = 0
 
@@ -47,7 +47,7 @@ class Watcher:
 
     async def _rerun(self, socket: object) -> float:
         message = BackMsg()
-        message.rerun_script.query_string = f"run={self.experiment_id}&hide=controls"
+        message.rerun_script.query_string = f"run={self.experiment}&hide=controls"
         began = time.monotonic()
         await socket.send(message.SerializeToString())  # type: ignore[attr-defined]
         while True:
@@ -56,25 +56,25 @@ class Watcher:
                 return time.monotonic() - began
 
     async def _follow(self) -> None:
-        looks = [json.dumps(_look(part, self.experiment_id), separators=(",", ":")) for part in PARTS]
+        looks = [json.dumps(_look(part, self.experiment), separators=(",", ":")) for part in PARTS]
         async with connect(f"ws://{self.address}/live", max_size=None) as socket:
             await socket.send(json.dumps(looks))
             async for message in socket:
                 self.updates += json.loads(message)["key"] == looks[2]
 
 
-def _look(part: str, experiment_id: str) -> dict[str, object]:
+def _look(part: str, experiment: str) -> dict[str, object]:
     from ui.live.scene import Look
 
-    return asdict(Look(part, experiment_id))
+    return asdict(Look(part, experiment))
 
 
 async def measure(
-    address: str, engine_folder: Path, experiment_id: str, watchers: int, seconds: float
+    address: str, engine_folder: Path, experiment: str, watchers: int, seconds: float
 ) -> dict[str, float]:
     """Let so many watch for a while."""
-    visitors = [Watcher(address, experiment_id) for _ in range(watchers)]
-    before, began = _step(engine_folder, experiment_id), time.monotonic()
+    visitors = [Watcher(address, experiment) for _ in range(watchers)]
+    before, began = _step(engine_folder, experiment), time.monotonic()
     await asyncio.gather(asyncio.sleep(seconds), *(visitor.watch(seconds) for visitor in visitors))
     elapsed = time.monotonic() - began
     responses = sorted(response for visitor in visitors for response in visitor.responses)
@@ -83,12 +83,12 @@ async def measure(
         "updates_per_second": statistics.median(visitor.updates for visitor in visitors) / elapsed if visitors else 0.0,
         "response_p50": statistics.median(responses) if responses else 0.0,
         "response_p95": responses[int(0.95 * (len(responses) - 1))] if responses else 0.0,
-        "steps_per_second": (_step(engine_folder, experiment_id) - before) / elapsed,
+        "steps_per_second": (_step(engine_folder, experiment) - before) / elapsed,
     }
 
 
-def _step(folder: Path, experiment_id: str) -> int:
-    with (folder / experiment_id / "events.jsonl").open("rb") as file:
+def _step(folder: Path, experiment: str) -> int:
+    with (folder / experiment / "events.jsonl").open("rb") as file:
         return sum(b'"Progress"' in line for line in file)
 
 
@@ -114,9 +114,9 @@ async def main() -> None:
     address = f"127.0.0.1:{port}"
     try:
         _wait(f"http://{address}/_stcore/health")
-        experiment_id = await _train(address, folder, options.k)
+        experiment = await _train(address, folder, options.k)
         for watchers in map(int, options.watchers.split(",")):
-            figures = await measure(address, folder, experiment_id, watchers, options.seconds)
+            figures = await measure(address, folder, experiment, watchers, options.seconds)
             print(
                 json.dumps(
                     {name: round(value, 3) for name, value in figures.items()}

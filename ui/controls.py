@@ -155,7 +155,7 @@ def _remove(index: int) -> None:
     choose(runs=runs_text(runs[:index] + runs[index + 1 :]))
 
 
-def buttons(experiment_id: str | None, state: State | None, trainable: bool) -> None:
+def buttons(experiment: str | None, state: State | None, trainable: bool) -> None:
     """Train, Pause or Resume, Step, Slow motion, Swap, Reset: each enabled when it would do something."""
     active, paused = state is not None and state.active, state is State.PAUSED
     with st.container(horizontal=True, gap="small"):
@@ -172,22 +172,20 @@ def buttons(experiment_id: str | None, state: State | None, trainable: bool) -> 
             )
         else:
             label, command, icon, _ = RESUME if paused else PAUSE
-            st.button(label, type="primary", icon=icon, on_click=_send, args=(experiment_id, command), shortcut="Space")
-        slow = experiment_id is not None and engine().slow(experiment_id)
+            st.button(label, type="primary", icon=icon, on_click=_send, args=(experiment, command), shortcut="Space")
+        slow = experiment is not None and engine().slow(experiment)
         for label, command, icon, text in (STEP, FAST if slow else SLOW, STOP):
-            st.button(label, icon=icon, help=text, disabled=not active, on_click=_send, args=(experiment_id, command))
-        if experiment_id and active:
-            _swap(experiment_id)
-        if experiment_id and state in (State.INTERRUPTED, State.STOPPED, State.FAILED):
-            st.button(
-                "Go on", icon=":material/resume:", help=words.GO_ON_HELP, on_click=_recover, args=(experiment_id,)
-            )
-        if experiment_id:
+            st.button(label, icon=icon, help=text, disabled=not active, on_click=_send, args=(experiment, command))
+        if experiment and active:
+            _swap(experiment)
+        if experiment and state in (State.INTERRUPTED, State.STOPPED, State.FAILED):
+            st.button("Go on", icon=":material/resume:", help=words.GO_ON_HELP, on_click=_recover, args=(experiment,))
+        if experiment:
             st.button("Reset", icon=":material/replay:", help=words.RESET_HELP, on_click=leave)
 
 
-def _swap(experiment_id: str) -> None:
-    spec = engine().spec(experiment_id)
+def _swap(experiment: str) -> None:
+    spec = engine().spec(experiment)
     with st.popover("Swap", icon=":material/swap_horiz:", help=words.SWAP_HELP):
         st.caption(words.SWAP_HELP)
         runs = [f"{index + 1}: {run.label}" for index, run in enumerate(spec.runs)]
@@ -197,7 +195,7 @@ def _swap(experiment_id: str) -> None:
         k = st.number_input("with k", int(allowed.minimum), int(allowed.maximum), spec.runs[run].k)
         if st.button("Swap now", type="primary"):
             try:
-                engine().send(experiment_id, SwapNow(run, estimator, k), owner=visitor())
+                engine().send(experiment, SwapNow(run, estimator, k), owner=visitor())
                 st.toast(f"Run {run + 1} goes on with {_label(estimator)}, k = {k}.")
             except (SpecError, NotOwnerError) as error:
                 st.error(f"Not swapped: {error}.")
@@ -210,33 +208,33 @@ def _train_shown() -> None:
 
 def train() -> None:
     """Start the experiment that the settings ask for, in place of the one on the page."""
-    experiment_id = st.query_params.get("run")
+    experiment = st.query_params.get("run")
     with told("Not started"):
-        if experiment_id and engine().owns(experiment_id, visitor()) and engine().state(experiment_id).active:
+        if experiment and engine().owns(experiment, visitor()) and engine().state(experiment).active:
             return  # the second half of a double click
     with told("Not started"):
         show_experiment(engine().submit(chosen(), owner=visitor()))
         choose(at=-1)
 
 
-def _send(experiment_id: str, command: Command) -> None:
+def _send(experiment: str, command: Command) -> None:
     with told("Not done"):
-        engine().send(experiment_id, command, owner=visitor())
+        engine().send(experiment, command, owner=visitor())
         if isinstance(command, Step | Slow):
             choose(panel="closeup")
 
 
-def _recover(experiment_id: str) -> None:
+def _recover(experiment: str) -> None:
     with told("Not resumed"):
-        engine().recover(experiment_id, owner=visitor())
+        engine().recover(experiment, owner=visitor())
 
 
 def leave() -> None:
     """End the visitor's own run on the page, if it goes on, and show the recorded experiment."""
-    experiment_id = st.query_params.get("run")
+    experiment = st.query_params.get("run")
     with told("Not stopped"):
-        if experiment_id and engine().owns(experiment_id, visitor()):
-            engine().send(experiment_id, Stop(), owner=visitor())
+        if experiment and engine().owns(experiment, visitor()):
+            engine().send(experiment, Stop(), owner=visitor())
     show_experiment(None)
     choose(at=-1)
 

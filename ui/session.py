@@ -33,23 +33,23 @@ def close_engine() -> None:
             _engine.cache_clear()
 
 
-def show_experiment(experiment_id: str | None) -> None:
-    """Make this the experiment on the page, None being the recording; remembered while the visitor is on another page."""
-    st.session_state["run"] = experiment_id
-    if experiment_id is None:
+def show_experiment(experiment: str | None) -> None:
+    """Make this the experiment on the page, None being the recording; remembered while another page is looked at."""
+    st.session_state["run"] = experiment
+    if experiment is None:
         st.query_params.pop("run", None)
-    elif st.query_params.get("run") != experiment_id:
-        st.query_params["run"] = experiment_id
+    elif st.query_params.get("run") != experiment:
+        st.query_params["run"] = experiment
 
 
 def current_experiment() -> str | None:
-    """The run on the page, if there is one; a stale link is reported and dropped."""
-    experiment_id = st.query_params.get("run") or st.session_state.get("run")
+    """The experiment on the page, if there is one; a stale link is reported and dropped."""
+    experiment = st.query_params.get("run") or st.session_state.get("run")
     try:
-        if experiment_id:
-            engine().spec(experiment_id)
+        if experiment:
+            engine().spec(experiment)
     except UnknownExperimentError as error:
         st.warning(f"{error}. Showing the recorded experiment instead.")
-        experiment_id = None
-    show_experiment(experiment_id)
-    return experiment_id
+        experiment = None
+    show_experiment(experiment)
+    return experiment

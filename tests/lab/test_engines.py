@@ -56,14 +56,14 @@ def engine(make_engine: MakeEngine) -> Engine:
 
 
 def test_a_run_from_start_to_end(engine: Engine) -> None:
-    experiment_id = engine.submit(SHORT)
-    wait_until(lambda: not engine.state(experiment_id).active)
-    history = engine.history(experiment_id)
-    assert engine.state(experiment_id) is State.COMPLETED
-    assert history.spec == engine.spec(experiment_id) == SHORT
+    experiment = engine.submit(SHORT)
+    wait_until(lambda: not engine.state(experiment).active)
+    history = engine.history(experiment)
+    assert engine.state(experiment) is State.COMPLETED
+    assert history.spec == engine.spec(experiment) == SHORT
     assert history.training.steps.tolist() == [1, 2, 3, 4, 5]
     assert history.outcome == Finished(5, reason="all 5 steps are made")
-    spec, models = load_models(checkpoint.load(engine.folder / experiment_id / CHECKPOINT))
+    spec, models = load_models(checkpoint.load(engine.folder / experiment / CHECKPOINT))
     assert spec == SHORT
     assert len(models) == 2
 
@@ -72,80 +72,80 @@ def test_every_engine_tells_the_same_story(tmp_path: Path) -> None:
     curves = []
     for name in BACKENDS:
         engine = open_engine(name, tmp_path / name)
-        experiment_id = engine.submit(SHORT)
-        wait_until(lambda engine=engine, experiment_id=experiment_id: not engine.state(experiment_id).active)
-        training = engine.history(experiment_id).training
+        experiment = engine.submit(SHORT)
+        wait_until(lambda engine=engine, experiment=experiment: not engine.state(experiment).active)
+        training = engine.history(experiment).training
         curves.append([values.tolist() for values in (training.steps, training.elbo, training.iwae)])
         dismiss(engine)
     assert all(curve == curves[0] for curve in curves)
 
 
 def test_pause_resume_and_stop(engine: Engine) -> None:
-    experiment_id = engine.submit(LONG)
-    wait_until(lambda: engine.history(experiment_id).step >= 3)
-    engine.send(experiment_id, Pause())
-    assert engine.state(experiment_id) is State.PAUSED
+    experiment = engine.submit(LONG)
+    wait_until(lambda: engine.history(experiment).step >= 3)
+    engine.send(experiment, Pause())
+    assert engine.state(experiment) is State.PAUSED
     time.sleep(0.3)
-    held = engine.history(experiment_id).step
+    held = engine.history(experiment).step
     time.sleep(1)
-    assert engine.history(experiment_id).step == held
-    seconds = engine.history(experiment_id).seconds
-    engine.send(experiment_id, Resume())
-    assert engine.state(experiment_id) is State.RUNNING
-    wait_until(lambda: engine.history(experiment_id).step > held)
-    assert engine.history(experiment_id).seconds < seconds + 0.9, "a pause must not count as training time"
-    engine.send(experiment_id, Stop())
-    wait_until(lambda: not engine.state(experiment_id).active)
-    assert engine.state(experiment_id) is State.STOPPED
-    step = engine.history(experiment_id).step
-    assert engine.history(experiment_id).outcome == Finished(step, stopped=True, reason="stopped by hand")
-    assert load_models(checkpoint.load(engine.folder / experiment_id / CHECKPOINT))[0] == LONG
-    engine.send(experiment_id, Stop())  # twice is once
+    assert engine.history(experiment).step == held
+    seconds = engine.history(experiment).seconds
+    engine.send(experiment, Resume())
+    assert engine.state(experiment) is State.RUNNING
+    wait_until(lambda: engine.history(experiment).step > held)
+    assert engine.history(experiment).seconds < seconds + 0.9, "a pause must not count as training time"
+    engine.send(experiment, Stop())
+    wait_until(lambda: not engine.state(experiment).active)
+    assert engine.state(experiment) is State.STOPPED
+    step = engine.history(experiment).step
+    assert engine.history(experiment).outcome == Finished(step, stopped=True, reason="stopped by hand")
+    assert load_models(checkpoint.load(engine.folder / experiment / CHECKPOINT))[0] == LONG
+    engine.send(experiment, Stop())  # twice is once
 
 
 def test_stop_works_during_a_pause(engine: Engine) -> None:
-    experiment_id = engine.submit(LONG)
-    wait_until(lambda: engine.history(experiment_id).step >= 1)
-    engine.send(experiment_id, Pause())
-    engine.send(experiment_id, Stop())
-    wait_until(lambda: engine.state(experiment_id) is State.STOPPED)
+    experiment = engine.submit(LONG)
+    wait_until(lambda: engine.history(experiment).step >= 1)
+    engine.send(experiment, Pause())
+    engine.send(experiment, Stop())
+    wait_until(lambda: engine.state(experiment) is State.STOPPED)
 
 
 def test_single_steps(engine: Engine) -> None:
-    experiment_id = engine.submit(LONG)
+    experiment = engine.submit(LONG)
     for steps in 1, 2, 3:
-        engine.send(experiment_id, Step())  # the first while it runs
-        assert engine.state(experiment_id) is State.PAUSED
-        wait_until(lambda steps=steps: engine.history(experiment_id).step == steps)  # type: ignore[misc]
+        engine.send(experiment, Step())  # the first while it runs
+        assert engine.state(experiment) is State.PAUSED
+        wait_until(lambda steps=steps: engine.history(experiment).step == steps)  # type: ignore[misc]
         time.sleep(0.3)
-        assert [engine.history(experiment_id).step for _ in range(5)] == [steps] * 5
-    engine.send(experiment_id, Stop())
-    wait_until(lambda: engine.state(experiment_id) is State.STOPPED)
+        assert [engine.history(experiment).step for _ in range(5)] == [steps] * 5
+    engine.send(experiment, Stop())
+    wait_until(lambda: engine.state(experiment) is State.STOPPED)
 
 
 def test_a_swap_in_a_pause(engine: Engine) -> None:
-    experiment_id = engine.submit(LONG)
-    wait_until(lambda: engine.history(experiment_id).step >= 1)
-    engine.send(experiment_id, Pause())
+    experiment = engine.submit(LONG)
+    wait_until(lambda: engine.history(experiment).step >= 1)
+    engine.send(experiment, Pause())
     for arguments, message in REFUSED_SWAPS:
         with pytest.raises(SpecError, match=message):
-            engine.send(experiment_id, SwapNow(*arguments))
-    engine.send(experiment_id, SwapNow(0, "vae", 3))
-    wait_until(lambda: len(engine.history(experiment_id).swaps) == 1)
-    assert engine.state(experiment_id) is State.PAUSED
-    step = engine.history(experiment_id).step
-    assert engine.history(experiment_id).swaps == [Swapped(step, 0, "vae", 3)]
-    engine.send(experiment_id, Resume())
-    wait_until(lambda: engine.history(experiment_id).step > step)
+            engine.send(experiment, SwapNow(*arguments))
+    engine.send(experiment, SwapNow(0, "vae", 3))
+    wait_until(lambda: len(engine.history(experiment).swaps) == 1)
+    assert engine.state(experiment) is State.PAUSED
+    step = engine.history(experiment).step
+    assert engine.history(experiment).swaps == [Swapped(step, 0, "vae", 3)]
+    engine.send(experiment, Resume())
+    wait_until(lambda: engine.history(experiment).step > step)
     # Its k differs now: L_1 is the ELBO at one sample, and above it at three.
-    training = engine.history(experiment_id).training
+    training = engine.history(experiment).training
     elbo, iwae = training.elbo[:, 0], training.iwae[:, 0]
     assert (elbo[:step] == iwae[:step]).all()
     assert (elbo[step:] < iwae[step:]).all()
-    engine.send(experiment_id, Stop())
-    wait_until(lambda: engine.state(experiment_id) is State.STOPPED)
-    engine.send(experiment_id, SwapNow(0, "iwae", 3))  # a run that has ended is left alone
-    assert len(engine.history(experiment_id).swaps) == 1
+    engine.send(experiment, Stop())
+    wait_until(lambda: engine.state(experiment) is State.STOPPED)
+    engine.send(experiment, SwapNow(0, "iwae", 3))  # a run that has ended is left alone
+    assert len(engine.history(experiment).swaps) == 1
 
 
 REFUSED_SWAPS = [
@@ -156,60 +156,60 @@ REFUSED_SWAPS = [
 
 
 def test_a_stopped_run_recovers_and_ends_as_if_nothing_had_been(engine: Engine, tmp_path: Path) -> None:
-    experiment_id = engine.submit(MIDDLE)
+    experiment = engine.submit(MIDDLE)
     for _ in range(3):
-        engine.send(experiment_id, Step())
-    wait_until(lambda: engine.history(experiment_id).step == 3)
-    engine.recover(experiment_id)  # active: left alone
-    assert engine.state(experiment_id) is State.PAUSED
-    engine.send(experiment_id, Stop())
-    wait_until(lambda: not engine.state(experiment_id).active)
-    assert engine.state(experiment_id) is State.STOPPED
-    engine.recover(experiment_id)
-    assert engine.state(experiment_id) is State.RUNNING
-    assert engine.history(experiment_id).step >= 3
-    wait_until(lambda: not engine.state(experiment_id).active)
-    assert engine.state(experiment_id) is State.COMPLETED
-    engine.recover(experiment_id)  # made all its steps: left alone
-    assert engine.state(experiment_id) is State.COMPLETED
-    assert events(engine.folder / experiment_id) == events(trained(tmp_path / "whole", MIDDLE))
+        engine.send(experiment, Step())
+    wait_until(lambda: engine.history(experiment).step == 3)
+    engine.recover(experiment)  # active: left alone
+    assert engine.state(experiment) is State.PAUSED
+    engine.send(experiment, Stop())
+    wait_until(lambda: not engine.state(experiment).active)
+    assert engine.state(experiment) is State.STOPPED
+    engine.recover(experiment)
+    assert engine.state(experiment) is State.RUNNING
+    assert engine.history(experiment).step >= 3
+    wait_until(lambda: not engine.state(experiment).active)
+    assert engine.state(experiment) is State.COMPLETED
+    engine.recover(experiment)  # made all its steps: left alone
+    assert engine.state(experiment) is State.COMPLETED
+    assert events(engine.folder / experiment) == events(trained(tmp_path / "whole", MIDDLE))
 
 
 @pytest.mark.parametrize(
-    "experiment_id", ["", "0" * 32, "../../etc/passwd", "/etc/passwd", "A" * 32, "0" * 31 + "\n", "%2e%2e"]
+    "experiment", ["", "0" * 32, "../../etc/passwd", "/etc/passwd", "A" * 32, "0" * 31 + "\n", "%2e%2e"]
 )
-def test_unknown_ids_are_refused_before_any_file_is_touched(engine: Engine, experiment_id: str) -> None:
+def test_unknown_ids_are_refused_before_any_file_is_touched(engine: Engine, experiment: str) -> None:
     for call in (engine.history, engine.state, engine.spec, lambda name: engine.send(name, Stop())):
         with pytest.raises(UnknownExperimentError, match="there is no run"):
-            call(experiment_id)
+            call(experiment)
 
 
 def test_bad_data_fail_the_run_with_a_message(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IWAE_DATA_DIR", str(tmp_path))
     monkeypatch.setattr("iwae_lab.engines.local.Worker", Worker)  # a new one, which has not read any data
     engine = another(engine, tmp_path / "runs")
-    experiment_id = engine.submit(SHORT)
-    wait_until(lambda: not engine.state(experiment_id).active)
-    outcome = engine.history(experiment_id).outcome
+    experiment = engine.submit(SHORT)
+    wait_until(lambda: not engine.state(experiment).active)
+    outcome = engine.history(experiment).outcome
     assert isinstance(outcome, Failed)
     assert "put the four MNIST files there" in outcome.message
     engine.close()
 
 
 def test_runs_outlive_the_engine_that_made_them(local: Engine) -> None:
-    experiment_id = local.submit(SHORT)
-    wait_until(lambda: not local.state(experiment_id).active)
+    experiment = local.submit(SHORT)
+    wait_until(lambda: not local.state(experiment).active)
     again = another(local, local.folder)
-    assert again.state(experiment_id) is State.COMPLETED
-    assert again.history(experiment_id).step == 5
+    assert again.state(experiment) is State.COMPLETED
+    assert again.history(experiment).step == 5
     dismiss(again)
 
 
 def test_a_spare_is_ready_again_after_a_respite(local: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("iwae_lab.engines.local.RESPITE", 0.1)
     (spare,) = processes(local)._spares
-    experiment_id = local.submit(LONG)
-    assert processes(local)._workers[experiment_id] is spare
+    experiment = local.submit(LONG)
+    assert processes(local)._workers[experiment] is spare
     wait_until(lambda: bool(processes(local)._spares))
     assert spare not in processes(local)._spares
 
@@ -220,34 +220,34 @@ def test_a_worker_trains_one_run_after_the_other(
     monkeypatch.setattr("iwae_lab.engines.local.RESPITE", math.inf)  # or another is made ready if this one is slow
     (worker,) = processes(local)._spares
     for number in range(3):
-        experiment_id = local.submit(SHORT)
-        assert processes(local)._workers[experiment_id] is worker
-        finish(local, experiment_id)
-        assert local.state(experiment_id) is State.COMPLETED
-        local.send(experiment_id, Stop())  # too late
+        experiment = local.submit(SHORT)
+        assert processes(local)._workers[experiment] is worker
+        finish(local, experiment)
+        assert local.state(experiment) is State.COMPLETED
+        local.send(experiment, Stop())  # too late
         wait_until(lambda: bool(processes(local)._spares))
-        assert events(local.folder / experiment_id) == events(trained(tmp_path / f"alone {number}", SHORT))
+        assert events(local.folder / experiment) == events(trained(tmp_path / f"alone {number}", SHORT))
 
 
 def test_a_dead_spare_is_replaced(local: Engine) -> None:
     processes(local)._spares[0].process.kill()
     processes(local)._spares[0].process.wait()
-    experiment_id = local.submit(SHORT)
-    wait_until(lambda: local.state(experiment_id) is State.COMPLETED)
+    experiment = local.submit(SHORT)
+    wait_until(lambda: local.state(experiment) is State.COMPLETED)
 
 
 def test_more_runs_than_slots_wait_for_their_turn(make_engine: MakeEngine) -> None:
     engine = make_engine(slots=1)
     first, second, third, fourth = (engine.submit(LONG) for _ in range(4))
-    assert [engine.state(experiment_id) for experiment_id in (second, third)] == [State.QUEUED] * 2
-    assert [engine.position(experiment_id) for experiment_id in (first, second, third, fourth)] == [None, 1, 2, 3]
+    assert [engine.state(experiment) for experiment in (second, third)] == [State.QUEUED] * 2
+    assert [engine.position(experiment) for experiment in (first, second, third, fourth)] == [None, 1, 2, 3]
     assert engine.history(second).length == 0
     engine.send(second, Stop())
     assert engine.state(second) is State.STOPPED
     assert engine.history(second).outcome == Finished(0, stopped=True, reason="stopped by hand")
     engine.send(third, Pause())
     assert engine.state(third) is State.PAUSED
-    assert [engine.position(experiment_id) for experiment_id in (first, second, third, fourth)] == [None, None, None, 1]
+    assert [engine.position(experiment) for experiment in (first, second, third, fourth)] == [None, None, None, 1]
     engine.send(third, Resume())
     assert engine.position(third) == 2, "behind all others"
     engine.send(third, Stop())
@@ -289,24 +289,24 @@ def test_a_paused_run_gives_its_slot_up_and_goes_on_as_if_nothing_had_been(
 
 def test_a_run_that_nobody_watches_is_paused(make_engine: MakeEngine) -> None:
     engine = make_engine(grace=1.0, abandon=1e6)
-    experiment_id = engine.submit(LONG)
-    reach(engine, experiment_id, 2)
-    assert engine.state(experiment_id) is State.RUNNING
-    wait_until(lambda: engine.state(experiment_id) is State.PAUSED)
-    assert engine.unwatched(experiment_id)
-    engine.touch(experiment_id)
-    assert engine.state(experiment_id) is State.RUNNING
-    assert not engine.unwatched(experiment_id)
-    reach(engine, experiment_id, engine.history(experiment_id).step + 1)
-    engine.send(experiment_id, Pause())
-    wait_until(lambda: bool(engine.state(experiment_id)) and engine.unwatched(experiment_id))
-    engine.touch(experiment_id)
-    assert not engine.unwatched(experiment_id)
-    assert engine.state(experiment_id) is State.PAUSED, "somebody had paused it"
-    engine.send(experiment_id, Resume())
-    wait_until(lambda: engine.state(experiment_id) is State.PAUSED)
-    engine.send(experiment_id, Checkpoint())  # a command is a sign of life too
-    reach(engine, experiment_id, engine.history(experiment_id).step + 1)
+    experiment = engine.submit(LONG)
+    reach(engine, experiment, 2)
+    assert engine.state(experiment) is State.RUNNING
+    wait_until(lambda: engine.state(experiment) is State.PAUSED)
+    assert engine.unwatched(experiment)
+    engine.touch(experiment)
+    assert engine.state(experiment) is State.RUNNING
+    assert not engine.unwatched(experiment)
+    reach(engine, experiment, engine.history(experiment).step + 1)
+    engine.send(experiment, Pause())
+    wait_until(lambda: bool(engine.state(experiment)) and engine.unwatched(experiment))
+    engine.touch(experiment)
+    assert not engine.unwatched(experiment)
+    assert engine.state(experiment) is State.PAUSED, "somebody had paused it"
+    engine.send(experiment, Resume())
+    wait_until(lambda: engine.state(experiment) is State.PAUSED)
+    engine.send(experiment, Checkpoint())  # a command is a sign of life too
+    reach(engine, experiment, engine.history(experiment).step + 1)
 
 
 def test_a_run_that_nobody_comes_back_to_is_stopped(make_engine: MakeEngine) -> None:

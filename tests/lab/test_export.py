@@ -284,10 +284,10 @@ def test_commands_and_code_name_only_what_is_not_a_default() -> None:
 
 def made_by_the_engine(spec: ExperimentSpec, folder: Path, swap: Swap | None = None) -> History:
     engine = open_engine("inline", folder)
-    experiment_id = engine.submit(spec)
-    while (history := engine.history(experiment_id)).outcome is None:
+    experiment = engine.submit(spec)
+    while (history := engine.history(experiment)).outcome is None:
         if swap and history.step == swap.step:
-            engine.send(experiment_id, SwapNow(swap.run, swap.estimator, swap.k))
+            engine.send(experiment, SwapNow(swap.run, swap.estimator, swap.k))
             swap = None  # it is obeyed a look later
     return history
 

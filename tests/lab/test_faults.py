@@ -58,8 +58,8 @@ ROOT = Path(__file__).parents[2]
 linux = pytest.mark.skipif(not Path("/proc").exists(), reason="looks processes up in /proc")
 
 
-def pid(engine: Engine, experiment_id: str) -> int:
-    return processes(engine)._workers[experiment_id].process.pid
+def pid(engine: Engine, experiment: str) -> int:
+    return processes(engine)._workers[experiment].process.pid
 
 
 def exists(pid: int) -> bool:
@@ -75,48 +75,48 @@ def exists(pid: int) -> bool:
 
 def test_a_run_whose_worker_is_killed_goes_on_by_itself(local: Engine, tmp_path: Path) -> None:
     spec = replace(MIDDLE, schedule="burda", swaps=(Swap(run=0, step=15, estimator="iwae", k=3),))
-    experiment_id = local.submit(spec)
+    experiment = local.submit(spec)
     for _ in range(20):
-        local.send(experiment_id, Step())
-    local.send(experiment_id, Checkpoint())
-    wait_until(lambda: (local.folder / experiment_id / CHECKPOINT).exists())
+        local.send(experiment, Step())
+    local.send(experiment, Checkpoint())
+    wait_until(lambda: (local.folder / experiment / CHECKPOINT).exists())
     for _ in range(5):
-        local.send(experiment_id, Step())
-    reach(local, experiment_id, 25)
-    local.send(experiment_id, Resume())
-    os.kill(pid(local, experiment_id), signal.SIGKILL)
-    wait_until(lambda: local.restarts(experiment_id) == 1)
-    assert local.history(experiment_id).step >= 20, "it goes on from its checkpoint"
-    finish(local, experiment_id)
-    assert local.state(experiment_id) is State.COMPLETED
-    assert events(local.folder / experiment_id) == events(trained(tmp_path / "whole", spec))
+        local.send(experiment, Step())
+    reach(local, experiment, 25)
+    local.send(experiment, Resume())
+    os.kill(pid(local, experiment), signal.SIGKILL)
+    wait_until(lambda: local.restarts(experiment) == 1)
+    assert local.history(experiment).step >= 20, "it goes on from its checkpoint"
+    finish(local, experiment)
+    assert local.state(experiment) is State.COMPLETED
+    assert events(local.folder / experiment) == events(trained(tmp_path / "whole", spec))
 
 
 def test_a_run_whose_worker_keeps_dying_fails_and_can_be_resumed(local: Engine) -> None:
-    experiment_id = local.submit(LONG)
-    local.send(experiment_id, Pause())
+    experiment = local.submit(LONG)
+    local.send(experiment, Pause())
     for deaths, kill in enumerate([signal.SIGKILL, signal.SIGSEGV, signal.SIGSEGV]):
         wait_until(
-            lambda deaths=deaths: local.restarts(experiment_id) == deaths and experiment_id in processes(local)._workers
+            lambda deaths=deaths: local.restarts(experiment) == deaths and experiment in processes(local)._workers
         )  # type: ignore[misc]
-        assert local.state(experiment_id) is State.PAUSED, "it stays as it was"
-        os.kill(pid(local, experiment_id), kill)
-    wait_until(lambda: not local.state(experiment_id).active)
+        assert local.state(experiment) is State.PAUSED, "it stays as it was"
+        os.kill(pid(local, experiment), kill)
+    wait_until(lambda: not local.state(experiment).active)
     message = "its process crashed (SIGSEGV), 3 times in a row; resume it from its last saved state"
-    assert local.history(experiment_id).outcome == Failed(0, message)
-    local.recover(experiment_id)
-    reach(local, experiment_id, 2)
+    assert local.history(experiment).outcome == Failed(0, message)
+    local.recover(experiment)
+    reach(local, experiment, 2)
 
 
 def test_a_run_whose_worker_hangs_goes_on_by_itself(local: Engine) -> None:
-    experiment_id = local.submit(LONG)
-    reach(local, experiment_id, 2)
-    stopped = pid(local, experiment_id)
+    experiment = local.submit(LONG)
+    reach(local, experiment, 2)
+    stopped = pid(local, experiment)
     os.kill(stopped, signal.SIGSTOP)
-    wait_until(lambda: local.restarts(experiment_id) == 1)
+    wait_until(lambda: local.restarts(experiment) == 1)
     assert not exists(stopped)
-    reach(local, experiment_id, 2)
-    assert local.state(experiment_id) is State.RUNNING
+    reach(local, experiment, 2)
+    assert local.state(experiment) is State.RUNNING
 
 
 # Dead and closing servers.
@@ -130,14 +130,14 @@ from iwae_lab.engines import open_engine
 from iwae_core.training.spec import ExperimentSpec, RunSpec
 engine = open_engine("local", Path(sys.argv[1]), EngineLimits(slots=1, tick=0.05))
 LONG = ExperimentSpec(runs=(RunSpec("iwae", 1),), batch_size=1, steps=1_000_000, eval_images=2, eval_k=1)
-experiment_id, queued = engine.submit(LONG, "me"), engine.submit(LONG, "me")
-while engine.history(experiment_id).step < 2:
+experiment, queued = engine.submit(LONG, "me"), engine.submit(LONG, "me")
+while engine.history(experiment).step < 2:
     time.sleep(0.01)
 backend = engine.backend
 backend._refill_at = 0
 while not backend._spares:
     time.sleep(0.01)
-print(experiment_id, queued, backend._workers[experiment_id].process.pid, backend._spares[0].process.pid, flush=True)
+print(experiment, queued, backend._workers[experiment].process.pid, backend._spares[0].process.pid, flush=True)
 time.sleep(600)
 """
 
@@ -149,7 +149,7 @@ def test_a_server_that_dies_leaves_no_process_and_every_run_behind(how: signal.S
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         assert server.stdout is not None
         try:
-            experiment_id, queued, *pids = server.stdout.readline().split()
+            experiment, queued, *pids = server.stdout.readline().split()
             workers = [int(pid) for pid in pids]
             assert len(workers) == 2
             assert all(exists(pid) for pid in workers)
@@ -158,19 +158,19 @@ def test_a_server_that_dies_leaves_no_process_and_every_run_behind(how: signal.S
         finally:
             server.kill()
     engine = open_engine("inline", tmp_path)
-    assert engine.experiments("me") == [queued, experiment_id]
-    assert engine.state(experiment_id) is engine.state(queued) is State.INTERRUPTED
-    steps = engine.history(experiment_id).training.steps
+    assert engine.experiments("me") == [queued, experiment]
+    assert engine.state(experiment) is engine.state(queued) is State.INTERRUPTED
+    steps = engine.history(experiment).training.steps
     assert len(steps) >= 2
     assert steps.tolist() == list(range(1, len(steps) + 1)), "the history is complete"
-    assert (engine.folder / experiment_id / CHECKPOINT).exists() is (how is signal.SIGINT), (
+    assert (engine.folder / experiment / CHECKPOINT).exists() is (how is signal.SIGINT), (
         "who can say goodbye saves first"
     )
     with pytest.raises(NotOwnerError):
-        engine.recover(experiment_id)
-    for interrupted in experiment_id, queued:
+        engine.recover(experiment)
+    for interrupted in experiment, queued:
         engine.recover(interrupted, "me")
-    reach(engine, experiment_id, 4)
+    reach(engine, experiment, 4)
     engine.close()
 
 
@@ -182,12 +182,12 @@ def test_closing_saves_every_run_first(make_engine: MakeEngine) -> None:
     reach(engine, paused, 1)
     engine.close()
     again = make_engine()
-    for experiment_id, least in (running, 3), (paused, 1), (waiting, 0):
-        assert again.state(experiment_id) is State.INTERRUPTED
-        step = again.history(experiment_id).step
+    for experiment, least in (running, 3), (paused, 1), (waiting, 0):
+        assert again.state(experiment) is State.INTERRUPTED
+        step = again.history(experiment).step
         assert step >= least
         if least:
-            assert checkpoint.load(again.folder / experiment_id / CHECKPOINT)["step"] == step
+            assert checkpoint.load(again.folder / experiment / CHECKPOINT)["step"] == step
     step = again.history(running).step
     again.recover(running)
     assert again.history(running).step == step or isinstance(again.backend, Inline), "nothing is lost"
@@ -197,20 +197,20 @@ def test_closing_saves_every_run_first(make_engine: MakeEngine) -> None:
 
 
 def test_an_interrupted_run_is_resumed_from_the_command_line(local: Engine, tmp_path: Path) -> None:
-    experiment_id = local.submit(MIDDLE)
-    folder = local.folder / experiment_id
+    experiment = local.submit(MIDDLE)
+    folder = local.folder / experiment
     for _ in range(20):
-        local.send(experiment_id, Step())
-    reach(local, experiment_id, 20)
+        local.send(experiment, Step())
+    reach(local, experiment, 20)
     with pytest.raises(LogError, match="is being trained by another process"):
         rewind(folder)
-    local.send(experiment_id, SwapNow(1, "vae", 4))
-    wait_until(lambda: len(local.history(experiment_id).swaps) == 1)
+    local.send(experiment, SwapNow(1, "vae", 4))
+    wait_until(lambda: len(local.history(experiment).swaps) == 1)
     local.close()
-    assert local.state(experiment_id) is State.INTERRUPTED
+    assert local.state(experiment) is State.INTERRUPTED
     assert main(["train", "--resume", str(folder), "--json"]) == 0
-    assert local.state(experiment_id) is State.COMPLETED, "whoever watched it sees how it went on"
-    assert local.history(experiment_id).training.steps.tolist() == list(range(1, 101))
+    assert local.state(experiment) is State.COMPLETED, "whoever watched it sees how it went on"
+    assert local.history(experiment).training.steps.tolist() == list(range(1, 101))
     whole = trained(tmp_path / "whole", replace(MIDDLE, swaps=(Swap(run=1, step=20, estimator="vae", k=4),)))
     assert events(folder)[1:] == events(whole)[1:], "only Started, with the specification, differs"
     ours, others = (checkpoint.load(path / CHECKPOINT)["runs"] for path in (folder, whole))
@@ -224,19 +224,19 @@ def test_a_step_that_is_not_finite_is_not_made(make_engine: MakeEngine) -> None:
     engine = make_engine()
     runs = RunSpec("vae", 5), RunSpec("dreg", 5, "two_layer")
     spec = replace(LONG, runs=runs, batch_size=4, learning_rate=0.1)  # 0.1 is too much for two layers
-    experiment_id = engine.submit(spec)
-    finish(engine, experiment_id)
-    outcome, history = engine.history(experiment_id).outcome, engine.history(experiment_id)
+    experiment = engine.submit(spec)
+    finish(engine, experiment)
+    outcome, history = engine.history(experiment).outcome, engine.history(experiment)
     assert isinstance(outcome, Failed)
     assert all(torch.tensor(values).isfinite().all() for values in history.training)
     assert outcome.step == history.step
-    state = checkpoint.load(engine.folder / experiment_id / CHECKPOINT)
+    state = checkpoint.load(engine.folder / experiment / CHECKPOINT)
     assert state["step"] == outcome.step
     for of_run in state["runs"]:
         assert all(value.isfinite().all() for value in of_run["model"].values())
-    engine.recover(experiment_id)
-    finish(engine, experiment_id)
-    assert engine.history(experiment_id).outcome == outcome, "it fails again in the same way"
+    engine.recover(experiment)
+    finish(engine, experiment)
+    assert engine.history(experiment).outcome == outcome, "it fails again in the same way"
 
 
 @pytest.mark.parametrize("what", ["gradient", "bound"])
@@ -336,21 +336,21 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_disk_that_fills_up_ends_the_run_and_nothing_else(tiny_disk: Path) -> None:
     engine = open_engine("local", tiny_disk, LIMITS)
-    experiment_id = engine.submit(LONG)
-    reach(engine, experiment_id, 2)
+    experiment = engine.submit(LONG)
+    reach(engine, experiment, 2)
     subprocess.run(["dd", "if=/dev/zero", f"of={tiny_disk / 'ballast'}"], capture_output=True)
-    engine.send(experiment_id, Checkpoint())
-    finish(engine, experiment_id)
-    outcome = engine.history(experiment_id).outcome
+    engine.send(experiment, Checkpoint())
+    finish(engine, experiment)
+    outcome = engine.history(experiment).outcome
     assert isinstance(outcome, Failed)
     assert outcome.message.startswith("disk full")
-    assert not list((tiny_disk / experiment_id).glob("*.partial"))
+    assert not list((tiny_disk / experiment).glob("*.partial"))
     with pytest.raises(OSError, match="No space"):
         engine.submit(LONG)
     assert len(list(tiny_disk.iterdir())) == 2, "the ballast and the first run"
     (tiny_disk / "ballast").unlink()
-    engine.recover(experiment_id)
-    reach(engine, experiment_id, 2)
+    engine.recover(experiment)
+    reach(engine, experiment, 2)
     dismiss(engine)
 
 
@@ -407,18 +407,18 @@ def test_a_crowd_is_served_one_after_the_other(tmp_path: Path) -> None:
             return None
 
     with ThreadPoolExecutor(20) as crowd:
-        accepted = [experiment_id for experiment_id in crowd.map(submit, range(200)) if experiment_id]
+        accepted = [experiment for experiment in crowd.map(submit, range(200)) if experiment]
     assert len(accepted) == len(set(accepted)) == 152, "two train, 150 wait"
     assert sorted(
-        experiment_id for visitor in range(100) for experiment_id in engine.experiments(f"visitor {visitor}")
+        experiment for visitor in range(100) for experiment in engine.experiments(f"visitor {visitor}")
     ) == sorted(accepted)
-    states = [engine.state(experiment_id) for experiment_id in accepted]
+    states = [engine.state(experiment) for experiment in accepted]
     assert (states.count(State.RUNNING), states.count(State.QUEUED)) == (2, 150)
-    places = [engine.position(experiment_id) for experiment_id in accepted]
+    places = [engine.position(experiment) for experiment in accepted]
     assert sorted(place for place in places if place) == list(range(1, 151))
     assert len(list(processes(engine)._all())) <= 3, "and no process for those who wait"
     dismiss(engine)
-    assert {engine.state(experiment_id) for experiment_id in accepted} == {State.INTERRUPTED}
+    assert {engine.state(experiment) for experiment in accepted} == {State.INTERRUPTED}
 
 
 def test_a_crowd_gets_what_it_came_for(tmp_path: Path) -> None:
@@ -427,14 +427,12 @@ def test_a_crowd_gets_what_it_came_for(tmp_path: Path) -> None:
     accepted = [engine.submit(spec, f"visitor {number % 10}") for number in range(20)]
     ended: list[str] = []
     while len(ended) < 20:
-        running = [experiment_id for experiment_id in accepted if engine.state(experiment_id) is State.RUNNING]
+        running = [experiment for experiment in accepted if engine.state(experiment) is State.RUNNING]
         assert len(running) <= 2
         ended += [
-            experiment_id
-            for experiment_id in accepted
-            if experiment_id not in ended and not engine.state(experiment_id).active
+            experiment for experiment in accepted if experiment not in ended and not engine.state(experiment).active
         ]
-    assert {engine.state(experiment_id) for experiment_id in accepted} == {State.COMPLETED}
+    assert {engine.state(experiment) for experiment in accepted} == {State.COMPLETED}
     assert set(ended[:10]) == set(accepted[:10]), "everybody's first run comes before anybody's second"
 
 
@@ -444,10 +442,10 @@ def test_stopping_is_idempotent_and_leaves_no_process(local: Engine) -> None:
     reach(local, running, 1)
     pids = [worker.process.pid for worker in processes(local)._all()]
     for _ in range(2):
-        for experiment_id in queued, running, other:
-            local.send(experiment_id, Stop())
+        for experiment in queued, running, other:
+            local.send(experiment, Stop())
     finish(local, running, other, queued)
-    assert {local.state(experiment_id) for experiment_id in (running, other, queued)} == {State.STOPPED}
+    assert {local.state(experiment) for experiment in (running, other, queued)} == {State.STOPPED}
     wait_until(lambda: not processes(local)._workers)
     for command in Stop(), Pause(), Resume(), Step(), Slow(), Checkpoint():
         local.send(running, command)
@@ -500,18 +498,18 @@ def test_old_runs_make_room(tmp_path: Path) -> None:
     interrupted = first.submit(spec)
     first.close()
     now = time.time()
-    for experiment_id, age in (oldest, 9e4), (old, 8e4), (looked_at, 9.5e4), (interrupted, 7e4), (new, 60.0):
-        for path in (*(tmp_path / experiment_id).iterdir(), tmp_path / experiment_id):
+    for experiment, age in (oldest, 9e4), (old, 8e4), (looked_at, 9.5e4), (interrupted, 7e4), (new, 60.0):
+        for path in (*(tmp_path / experiment).iterdir(), tmp_path / experiment):
             os.utime(path, (now - age, now - age))
     size = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) / 1e6
     engine = open_engine("inline", tmp_path, EngineLimits(quota_mb=size * 0.7))
     engine.touch(looked_at)
     engine.recover(interrupted)
     engine.state(new)
-    for experiment_id in oldest, old:
+    for experiment in oldest, old:
         with pytest.raises(UnknownExperimentError):
-            engine.state(experiment_id)
-        assert not (tmp_path / experiment_id).exists()
+            engine.state(experiment)
+        assert not (tmp_path / experiment).exists()
     assert set(engine.experiments("")) == {looked_at, interrupted, new}
     strict = open_engine("inline", tmp_path, EngineLimits(quota_mb=0.0))
     strict._supervisor.tend()

@@ -92,23 +92,23 @@ def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
         time.sleep(0.01)
 
 
-def finish(engine: Engine, *experiment_ids: str) -> None:
+def finish(engine: Engine, *experiments: str) -> None:
     """Watch runs until they have ended."""
 
     def ended() -> bool:
-        for experiment_id in experiment_ids:
-            engine.touch(experiment_id)
-        return not any(engine.state(experiment_id).active for experiment_id in experiment_ids)
+        for experiment in experiments:
+            engine.touch(experiment)
+        return not any(engine.state(experiment).active for experiment in experiments)
 
     wait_until(ended)
 
 
-def reach(engine: Engine, experiment_id: str, step: int) -> None:
+def reach(engine: Engine, experiment: str, step: int) -> None:
     """Watch a run until it has made so many steps."""
 
     def reached() -> bool:
-        engine.touch(experiment_id)
-        return engine.history(experiment_id).step >= step
+        engine.touch(experiment)
+        return engine.history(experiment).step >= step
 
     wait_until(reached)
 

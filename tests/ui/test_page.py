@@ -67,7 +67,7 @@ def test_no_request_leaves_the_machine(browser: Browser, url: str) -> None:
 
 def test_training_from_start_to_stop(open_page: Open, url: str, runs: Path) -> None:
     page = open_page(url)
-    experiment_id = train(page)
+    experiment = train(page)
     # Four short curves: those of the recorded experiment are long.
     page.wait_for_function(f"{CURVES}._fullData?.length == 4 && {CURVES}._fullData[0].y.length < 300")
     length = len(next(iter(y_values(page, CURVES).values())))
@@ -84,7 +84,7 @@ def test_training_from_start_to_stop(open_page: Open, url: str, runs: Path) -> N
     # The space bar pauses.
     page.locator("body").press("Space")
     expect(page.locator(STATUS)).to_contain_text("Paused: step")
-    log = runs / experiment_id / "events.jsonl"
+    log = runs / experiment / "events.jsonl"
     size = settled_size(log)  # the step in hand when it was pressed is still finished
     held = len([line for line in log.read_text().splitlines() if "Progress" in line])
     wait_for_step(page, held)

@@ -31,11 +31,11 @@ Open = Callable[..., Page]
 
 def test_a_class_watches_and_the_owner_controls(open_page: Open, url: str, browser: Browser) -> None:
     owner = open_page(url)
-    experiment_id = train(owner)
+    experiment = train(owner)
     wait_for_step(owner, 3)
     with browser.new_context() as stranger:  # other cookies: somebody else
         watching = stranger.new_page()
-        watching.goto(f"{url}/?run={experiment_id}")
+        watching.goto(f"{url}/?run={experiment}")
         wait_for_step(watching, 5)
         expect(watching.get_by_text("whoever started it controls it")).to_be_visible()
         for name in ("Pause", "Stop", "Swap", "Reset"):
@@ -43,13 +43,13 @@ def test_a_class_watches_and_the_owner_controls(open_page: Open, url: str, brows
         press(owner, "Pause")
         expect(watching.locator(STATUS)).to_contain_text("Paused: step")
         # In class: a link without any control.
-        watching.goto(f"{url}/?run={experiment_id}&hide=controls")
+        watching.goto(f"{url}/?run={experiment}&hide=controls")
         expect(watching.locator(STATUS)).to_contain_text("Paused: step")
         expect(watching.get_by_label("training k: samples per image")).to_have_count(0)
         expect(button(watching, "Train")).to_have_count(0)
     # The owner goes on in another tab of the same browser.
     second = owner.context.new_page()
-    second.goto(f"{url}/?run={experiment_id}")
+    second.goto(f"{url}/?run={experiment}")
     expect(second.locator(STATUS)).to_contain_text("Paused: step")
     press(second, "Resume")
     held = step(second)
@@ -79,10 +79,10 @@ def test_a_double_click_starts_one_run_and_the_rest_wait_in_line(open_page: Open
 
 
 @pytest.mark.parametrize(
-    "experiment_id", ["0" * 32, "../../etc/passwd", "%2e%2e%2f", "<script>alert(1)</script>", "x" * 2000]
+    "experiment", ["0" * 32, "../../etc/passwd", "%2e%2e%2f", "<script>alert(1)</script>", "x" * 2000]
 )
-def test_a_stale_or_hostile_link_falls_back_to_the_recording(open_page: Open, url: str, experiment_id: str) -> None:
-    page = open_page(f"{url}/?run={experiment_id}")
+def test_a_stale_or_hostile_link_falls_back_to_the_recording(open_page: Open, url: str, experiment: str) -> None:
+    page = open_page(f"{url}/?run={experiment}")
     expect(page.get_by_text("there is no run")).to_be_visible()
     expect(page.get_by_text("Recorded experiment", exact=True)).to_be_visible()
     assert page.locator("script", has_text="alert(1)").count() == 0
@@ -183,14 +183,14 @@ def test_a_sweep_over_training_k(open_page: Open, url: str) -> None:
 def test_a_killed_worker_is_replaced_and_the_run_goes_on(open_page: Open, url: str, runs: Path) -> None:
     page = open_page(url)
     before = set(workers(runs))
-    experiment_id = train(page)
+    experiment = train(page)
     wait_for_step(page, 3)
-    busy = [pid for pid in workers(runs) if experiment_id in _open_files(pid)]
+    busy = [pid for pid in workers(runs) if experiment in _open_files(pid)]
     assert len(busy) == 1, before
     os.kill(busy[0], signal.SIGKILL)
     steps = step(page)
     wait_for_step(page, steps + 20)
-    log = (runs / experiment_id / "events.jsonl").read_text().splitlines()
+    log = (runs / experiment / "events.jsonl").read_text().splitlines()
     numbers = [json.loads(line)["number"] for line in log if line.endswith("}")]
     assert numbers == list(range(len(numbers)))
     stop(page)

@@ -115,18 +115,18 @@ def _notice(scene: Scene) -> str:
 
 def _sweep(look: Look) -> dict[str, Any]:
     """Final test bounds against training k."""
-    found = points(engine().history(experiment_id) for experiment_id in look.experiments)
+    found = points(engine().history(experiment) for experiment in look.experiments)
     return {"figure": figure_json(against_training_k(found)), "description": sweep_summary(found), "points": None}
 
 
 def _members(look: Look) -> dict[str, Any]:
     """How far each member of a sweep is, and its numbers."""
     rows, states = [], []
-    for experiment_id in look.experiments:
+    for experiment in look.experiments:
         history, spec, state = (
-            engine().history(experiment_id),
-            engine().spec(experiment_id),
-            engine().state(experiment_id),
+            engine().history(experiment),
+            engine().spec(experiment),
+            engine().state(experiment),
         )
         states.append(state)
         for index, run in enumerate(spec.runs):

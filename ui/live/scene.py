@@ -1,4 +1,4 @@
-"""The live parts of a page: each is a function of an experiment and a look, drawn once for all who look at it the same way."""
+"""The live parts of a page: each a function of an experiment and a look, drawn once for all who look the same way."""
 
 import json
 from collections import OrderedDict
@@ -101,15 +101,15 @@ def scene_of(look: Look) -> Scene:
 def stamp(look: Look) -> Hashable:
     """Changes whenever the drawing may: cheap to ask for."""
     try:
-        return tuple(_version(experiment_id, look.part in LIVELY) for experiment_id in look.experiments)
+        return tuple(_version(experiment, look.part in LIVELY) for experiment in look.experiments)
     except UnknownExperimentError:
         return "gone"
 
 
-def _version(experiment_id: str, lively: bool) -> Hashable:
-    state, history = engine().state(experiment_id), engine().history(experiment_id)
+def _version(experiment: str, lively: bool) -> Hashable:
+    state, history = engine().state(experiment), engine().history(experiment)
     progress = history.length if lively else len(history.snapshots)
-    return state, progress, engine().position(experiment_id)
+    return state, progress, engine().position(experiment)
 
 
 def draw(look: Look) -> str:
@@ -132,6 +132,6 @@ def draw(look: Look) -> str:
 
 def watched(look: Look) -> None:
     """Tell the engine that somebody looks at these experiments, or it would pause them after a while."""
-    for experiment_id in look.experiments:
+    for experiment in look.experiments:
         with suppress(UnknownExperimentError):
-            engine().touch(experiment_id)
+            engine().touch(experiment)

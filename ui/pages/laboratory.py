@@ -29,22 +29,22 @@ def show() -> None:
             st.warning(f"{text}. The default is used instead.")
         hidden = st.session_state["hide"]
         trainable = settings() if not hidden else False
-        experiment_id = current_experiment()
-        state = engine().state(experiment_id) if experiment_id else None
-        _controls(experiment_id, state, trainable)
-    live_html(_look(experiment_id, "status"), key="status", state=state)
-    _view(experiment_id)
+        experiment = current_experiment()
+        state = engine().state(experiment) if experiment else None
+        _controls(experiment, state, trainable)
+    live_html(_look(experiment, "status"), key="status", state=state)
+    _view(experiment)
     if hidden != "controls":
-        share(experiment_id)
+        share(experiment)
     remember()
 
 
-def _controls(experiment_id: str | None, state: State | None, trainable: bool) -> None:
+def _controls(experiment: str | None, state: State | None, trainable: bool) -> None:
     hidden = st.session_state["hide"]
-    if experiment_id and state and state.active and not engine().owns(experiment_id, visitor()):
+    if experiment and state and state.active and not engine().owns(experiment, visitor()):
         st.info(words.READ_ONLY, icon=":material/visibility:")
     elif hidden != "controls":
-        buttons(experiment_id, state, trainable)
+        buttons(experiment, state, trainable)
     if not hidden and not st.session_state["tour"]:
         presets()
     tour()
@@ -68,18 +68,16 @@ def _question() -> None:
     equations.latex(words.EQUATIONS)
 
 
-def _look(experiment_id: str | None, part: str) -> Look:
+def _look(experiment: str | None, part: str) -> Look:
     state = st.session_state
-    return Look(
-        part, experiment_id or "", state["view_k"], state["at"], state["x"], state["digit"], str(state["words"])
-    )
+    return Look(part, experiment or "", state["view_k"], state["at"], state["x"], state["digit"], str(state["words"]))
 
 
 @st.fragment
-def _view(experiment_id: str | None) -> None:
+def _view(experiment: str | None) -> None:
     """Everything that shows the run. Its controls start no work: they only look at the same numbers another way."""
-    spec = engine().spec(experiment_id) if experiment_id else recording().spec
-    look = partial(_look, experiment_id)
+    spec = engine().spec(experiment) if experiment else recording().spec
+    look = partial(_look, experiment)
     wide, narrow = st.columns([3, 2], gap="medium")
     with wide:
         _against_k(look, spec.eval_ks)  # type: ignore[union-attr]

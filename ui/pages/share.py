@@ -24,7 +24,7 @@ LINKS = {
 }
 
 
-def share(experiment_id: str | None) -> None:
+def share(experiment: str | None) -> None:
     """Three menus below the page: links, files, and the visitor's own runs."""
     mine = engine().experiments(visitor())[:OWN]
     with st.container(horizontal=True):
@@ -35,35 +35,35 @@ def share(experiment_id: str | None) -> None:
                     st.button(text, key=f"open_{own}", type="tertiary", on_click=_open, args=(own,))
         with st.popover("Share", icon=":material/share:"):
             for label, (hide, with_run) in LINKS.items():
-                if experiment_id or not with_run:
+                if experiment or not with_run:
                     st.caption(label)
-                    st.code(_link(experiment_id if with_run else None, hide), language=None)
+                    st.code(_link(experiment if with_run else None, hide), language=None)
         with st.popover("Take home", icon=":material/download:"):
-            _files(experiment_id)
+            _files(experiment)
 
 
-def _open(experiment_id: str) -> None:
-    show_experiment(experiment_id)
+def _open(experiment: str) -> None:
+    show_experiment(experiment)
     choose(at=-1)
 
 
-def _link(experiment_id: str | None, hide: str) -> str:
+def _link(experiment: str | None, hide: str) -> str:
     values = {name: str(st.session_state[name]) for name in ALL if st.session_state[name] != ALL[name].default}
-    values |= {"run": experiment_id} if experiment_id else {}
+    values |= {"run": experiment} if experiment else {}
     values |= {"hide": hide} if hide else {}
     base = (st.context.url or "").split("?")[0]
     return f"{base}?{urlencode(values)}" if values else base
 
 
-def _files(experiment_id: str | None) -> None:
-    spec = engine().spec(experiment_id) if experiment_id else recording().spec
+def _files(experiment: str | None) -> None:
+    spec = engine().spec(experiment) if experiment else recording().spec
     if spec is None:
         return
 
     def history() -> History:  # read when the button is pressed
-        return engine().history(experiment_id) if experiment_id else recording()
+        return engine().history(experiment) if experiment else recording()
 
-    name = f"iwae-{experiment_id[:8]}" if experiment_id else "iwae-recorded"
+    name = f"iwae-{experiment[:8]}" if experiment else "iwae-recorded"
     dialect = Dialect(st.session_state["words"])
     files = {
         "Every number (CSV)": (lambda: csv_text(history()), "csv", "text/csv"),

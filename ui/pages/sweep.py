@@ -43,7 +43,7 @@ def show() -> None:
     state["training_ks"] = [int(k) for k in state["ks"].split(",")]
     st.segmented_control(words.SWEEP_KS, CHOICES, selection_mode="multi", key="training_ks", on_change=_collect)
     ids = _known(st.query_params.get("sweep") or state.get("sweep", ""))
-    active = any(engine().state(experiment_id).active for experiment_id in ids)
+    active = any(engine().state(experiment).active for experiment in ids)
     with st.container(horizontal=True):
         icon = ":material/play_arrow:"
         disabled = active or not trainable
@@ -68,10 +68,10 @@ def _collect() -> None:
 def _known(text: str) -> list[str]:
     """The runs of the address that exist here."""
     found = []
-    for experiment_id in text.split(",")[:MAX_MEMBERS] if text else []:
+    for experiment in text.split(",")[:MAX_MEMBERS] if text else []:
         try:
-            engine().spec(experiment_id)
-            found.append(experiment_id)
+            engine().spec(experiment)
+            found.append(experiment)
         except UnknownExperimentError as error:
             st.warning(f"{error}.")
     return found
@@ -86,5 +86,5 @@ def _train() -> None:
 
 def _stop(ids: list[str]) -> None:
     with told("Not stopped"):
-        for experiment_id in ids:
-            engine().send(experiment_id, Stop(), owner=visitor())
+        for experiment in ids:
+            engine().send(experiment, Stop(), owner=visitor())
