@@ -5,100 +5,23 @@ import math
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
-from iwae_core.training.events import Closeup, Event, Failed, Finished, Progress, Snapshot, Swapped, encode
+from iwae_core.training.events import Failed, Finished, Progress, Snapshot, Swapped
 from iwae_core.training.loop import Experiment
-from iwae_core.training.patience import Patience
 from iwae_core.training.run import Run
-from iwae_core.training.spec import ExperimentSpec, RunSpec, Swap
+from iwae_core.training.spec import RunSpec
 from iwae_lab.__main__ import main
 from iwae_lab.engines import runner
-from iwae_lab.engines.protocol import Checkpoint, Order, Resume, Slow, Step, Stop, SwapNow
-from iwae_lab.engines.runner import Receive, run
+from iwae_lab.engines.protocol import Checkpoint, Stop, SwapNow
+from iwae_lab.engines.runner import run
 from iwae_lab.records import checkpoint
 from iwae_lab.records.checkpoint import CheckpointError
 from iwae_lab.records.folder import CHECKPOINT, LOG, SPEC
 from iwae_lab.records.log import read_log
-
-# The learning rate changes after 1, 3 and 7 of 20 steps, evaluations come every 7, then every 6 steps.
-SPEC_20 = ExperimentSpec(
-    runs=(RunSpec("vae", 1), RunSpec("iwae", 3)),
-    batch_size=4,
-    steps=20,
-    eval_images=4,
-    eval_k=20,
-    schedule="burda",
-    swaps=(
-        Swap(run=1, step=9, estimator="iwae", k=2),
-        Swap(run=0, step=5, estimator="iwae", k=3),
-        Swap(run=1, step=5, estimator="vae", k=2),
-    ),
-    seed=3,
-)
-
-
-def folder_for(path: Path, spec: ExperimentSpec) -> Path:
-    path.mkdir()
-    (path / SPEC).write_text(spec.to_json())
-    return path
-
-
-def events(folder: Path) -> list[str]:
-    """Every event of a log, to the bit, with its number but without the time it took."""
-    found = []
-    for record in read_log(folder / LOG):
-        event = replace(record.event, cost=()) if isinstance(record.event, Progress) else record.event
-        found.append(encode(replace(record, seconds=0.0, event=event)))
-    return found
-
-
-def same(first: Any, second: Any) -> bool:
-    if isinstance(first, torch.Tensor):
-        return first.dtype == second.dtype and torch.equal(first, second)
-    if isinstance(first, dict):
-        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
-    if isinstance(first, list | tuple):
-        return len(first) == len(second) and all(map(same, first, second))
-    return bool(first == second)
-
-
-def same_run(first: Path, second: Path) -> bool:
-    states = [checkpoint.load(folder / CHECKPOINT) for folder in (first, second)]
-    for state in states:
-        assert state.pop("seconds") > 0
-    assert len(states[0]["runs"][0]["optimiser"]["state"]) > 5, "Adam's moments are compared too"
-    return events(first) == events(second) and same(*states)
-
-
-def after(steps: int, *commands: Order) -> Receive:
-    """Gives the commands, one after the other, when so many steps have been made since it was first asked."""
-    waiting, made = deque(commands), 0
-
-    def receive(wait: float) -> Order | None:
-        nonlocal made
-        if made == steps and waiting:
-            return waiting.popleft()
-        made += 1  # no command: now a step is made
-        return None
-
-    return receive
-
-
-def train_and_die(folder: Path, receive: Receive, steps: int) -> None:
-    """Make so many steps and end without a word, in the middle of a line."""
-    session = run(folder, receive)
-    for record in session:
-        if record and isinstance(record.event, Progress) and record.event.step == steps:
-            break
-    session.close()
-    with (folder / LOG).open("a") as file:
-        file.write('{"number": ')
+from tests.support.resuming import SPEC_20, after, events, folder_for, kinds, same, same_run, train_and_die
 
 
 @pytest.fixture(scope="module")
@@ -106,10 +29,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = folder_for(tmp_path_factory.mktemp("whole") / "run", SPEC_20)
     deque(run(folder), maxlen=0)
     return folder
-
-
-def kinds(folder: Path, kind: type[Event]) -> list[Any]:
-    return [record.event for record in read_log(folder / LOG) if isinstance(record.event, kind)]
 
 
 def test_the_story_of_a_run_with_swaps(whole: Path) -> None:
@@ -284,101 +203,3 @@ def test_another_format_is_refused(
     assert "its format is 3, this version reads 2" in refusal(half, capsys)
     with pytest.raises(CheckpointError, match="another version"):
         next(run(half))
-
-
-# Ends before the last step.
-
-
-def test_time_is_up_after_so_many_seconds_of_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = folder_for(tmp_path / "run", replace(SPEC_20, seconds=50.0))
-    monkeypatch.setattr(runner.Clock, "seconds", lambda clock: 7.0 * len(kinds(folder, Progress)))
-    deque(run(folder), maxlen=0)
-    # Every step takes 7 seconds; the eighth is the first to end after 50, and is evaluated.
-    assert kinds(folder, Finished) == [Finished(8, reason="50 seconds of training are over")]
-    assert kinds(folder, Snapshot)[-1].step == 8
-    assert checkpoint.load(folder / CHECKPOINT)["step"] == 8
-
-
-@pytest.mark.parametrize("stopped_at", [3, 8])
-def test_time_goes_on_where_it_stood(stopped_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = folder_for(tmp_path / "run", replace(SPEC_20, seconds=50.0))
-    monkeypatch.setattr(runner.Clock, "seconds", lambda clock: 7.0 * len(kinds(folder, Progress)))
-    train_and_die(folder, after(stopped_at, Checkpoint()), stopped_at + 1 if stopped_at < 8 else 8)
-    deque(run(folder), maxlen=0)
-    assert kinds(folder, Finished) == [Finished(8, reason="50 seconds of training are over")]
-    assert [event.step for event in kinds(folder, Progress)] == list(range(1, 9))
-
-
-def evaluation(*means: float) -> NDArray[np.float32]:
-    """Bounds of one evaluation, `[runs, images]`: each run's mean, and the same differences between images."""
-    return np.array([[mean - 10.0, mean, mean + 10.0] for mean in means], np.float32)
-
-
-def test_patience_counts_evaluations_without_any_improvement() -> None:
-    patience, counts = Patience(), []
-    for means in (0, 0), (1, 0), (1, -1), (0.5, 0), (1.5, 0), (1, 0.1), (1.4, 0.1), (1.4, 0.1):
-        patience.look(evaluation(*means))
-        counts.append(patience.count)
-    assert counts == [0, 0, 1, 2, 0, 0, 1, 2]
-
-
-def test_patience_takes_an_improvement_within_its_paired_error_for_none() -> None:
-    # Differences from the best of 3 ± 3: mean 1, standard error sqrt(8 / 2 / 3) = 1.15; of 3, 3, 3: error 0.
-    patience = Patience()
-    patience.look(np.zeros((1, 3), np.float32))
-    patience.look(np.array([[3, -1, 1]], np.float32))
-    assert patience.count == 1
-    patience.look(np.array([[3, 0.5, 1]], np.float32))  # mean 1.5, standard error 0.76
-    assert patience.count == 0
-    patience.renew()
-    again = Patience()
-    again.load_state_dict(patience.state_dict())
-    again.look(np.array([[3, 0.5, 1]], np.float32))
-    assert again.count == 1
-
-
-IMPATIENT = replace(SPEC_20, swaps=(), learning_rate=0.1, patience=4)
-
-
-def test_patience_ends_a_run_that_does_not_learn(tmp_path: Path) -> None:
-    folder = folder_for(tmp_path / "run", replace(IMPATIENT, steps=1000, eval_k=2))
-    train_and_die(folder, after(2, Checkpoint()), 3)
-    deque(run(folder), maxlen=0)
-    assert main(["train", "--resume", str(folder)]) == 2, "it has ended"
-    (end,) = kinds(folder, Finished)
-    assert end.reason == "no bound improved in 4 evaluations"
-    assert end.step == kinds(folder, Snapshot)[-1].step < 1000
-    whole = folder_for(tmp_path / "whole", replace(IMPATIENT, steps=1000, eval_k=2))
-    deque(run(whole), maxlen=0)
-    assert same_run(folder, whole)
-    swaps = (Swap(run=0, step=100, estimator="iwae", k=2),)
-    later = folder_for(tmp_path / "later", replace(IMPATIENT, steps=120, eval_k=2, swaps=swaps))
-    deque(run(later), maxlen=0)
-    assert kinds(later, Finished)[0].step > 100, "not before its last planned swap"
-
-
-# Slow motion.
-
-
-def test_slow_motion_makes_a_step_now_and_then_with_a_closeup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, waits = folder_for(tmp_path / "run", SPEC_20), []
-    now = 0.0
-    monkeypatch.setattr("time.monotonic", lambda: now)
-    commands = {2: [Slow()], 5: [Resume()], 7: [Step()], 8: [Resume()]}
-
-    def receive(wait: float) -> Order | None:
-        nonlocal now
-        made = len(kinds(folder, Progress))
-        if commands.get(made) and (wait == 0 or made > 5 or wait < 3):
-            return commands[made].pop(0)
-        waits.append(wait)
-        now += min(wait, 4.0)
-        return None
-
-    deque(run(folder, receive), maxlen=0)
-    assert [event.step for event in kinds(folder, Closeup)] == [3, 4, 5, 8]
-    assert [wait for wait in waits if wait] == [6.0, 2.0, 6.0, 2.0, 6.0]
-    told = [type(record.event) for record in read_log(folder / LOG) if getattr(record.event, "step", 0) == 8]
-    assert told == [Progress, Closeup]
-    seconds = {record.seconds for record in read_log(folder / LOG)}
-    assert seconds == {0.0}, "waiting is not training"

@@ -11,7 +11,12 @@ import pytest
 
 from iwae_core.training.events import Closeup, Event, Progress, Record, encode
 from iwae_core.training.spec import ExperimentSpec, RunSpec
-from iwae_lab.engines import BACKENDS, Engine, EngineLimits, open_engine
+from iwae_lab.engines import (
+    BACKENDS,
+    Engine,
+    EngineLimits,
+    open_engine,
+)
 from iwae_lab.engines.local import WorkerProcesses
 from iwae_lab.engines.process import Worker
 from iwae_lab.engines.runner import run
@@ -22,6 +27,7 @@ SHORT = ExperimentSpec(runs=(RunSpec("vae", 2), RunSpec("iwae", 2)), batch_size=
 MIDDLE = replace(SHORT, steps=100, eval_k=500)  # enough steps to act before the end, few evaluations
 LONG = ExperimentSpec(runs=(RunSpec("iwae", 1),), batch_size=1, steps=1_000_000, eval_images=2, eval_k=1)
 LIMITS = EngineLimits(slots=2, tick=0.05)
+linux = pytest.mark.skipif(not Path("/proc").exists(), reason="looks processes up in /proc")
 MakeEngine = Callable[..., Engine]
 # Workers that tests hand to one another: each takes seconds to get ready.
 IDLE: list[Worker] = []
@@ -127,3 +133,15 @@ def events(folder: Path, without: tuple[type[Event], ...] = ()) -> list[str]:
     kept = [event for event in told if not isinstance(event, (Closeup, *without))]
     untimed = (replace(event, cost=()) if isinstance(event, Progress) else event for event in kept)
     return [encode(Record(number, 0.0, event)) for number, event in enumerate(untimed)]
+
+
+def pid(engine: Engine, experiment: str) -> int:
+    return processes(engine)._workers[experiment].process.pid
+
+
+def exists(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,39 @@
+"""Settings of a server from its environment."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from iwae_core.training.fields import SpecError, limits
+from iwae_lab.engines import (
+    EngineLimits,
+    from_environment,
+)
+from iwae_lab.engines.settings import variable
+from tests.support.running import local as local
+from tests.support.running import make_engine as make_engine
+from tests.support.running import used_workers as used_workers
+
+
+def test_settings_from_the_environment() -> None:
+    assert from_environment({}) == EngineLimits()
+    variables = {"IWAE_SLOTS": "3", "IWAE_QUEUE": "5", "IWAE_GRACE": "7.5", "IWAE_MEMORY_MB": "900", "IWAE_HANG": "1"}
+    assert from_environment(variables) == EngineLimits(slots=3, queue=5, grace=7.5, memory_mb=900)
+    for value in "x", "0", "-1", "1.5", "nan", "inf", "1001", "0x10":
+        with pytest.raises(SpecError, match=r"(IWAE_SLOTS|slots) \(.*\) must be a whole number from 1 to 1,000; got"):
+            from_environment({"IWAE_SLOTS": value})
+    settings = ("slots", "queue", "per_visitor", "grace", "abandon", "quota_mb", "memory_mb")
+    assert tuple(limits(EngineLimits)) == settings
+
+
+def test_every_variable_that_is_read_is_documented_with_its_default() -> None:
+    root = Path(__file__).parents[2]
+    files = [root / "app.py", *root.glob("iwae_core/**/*.py"), *root.glob("ui/**/*.py")]
+    source = "".join(path.read_text() for path in files)
+    names = set(re.findall(r"IWAE_[A-Z_]+", source)) | {variable(name) for name in limits(EngineLimits)}
+    documented = dict(re.findall(r"^\| `(IWAE_[A-Z_]+)` \| (.*?) \|", (root / "README.md").read_text(), re.M))
+    assert names == set(documented)
+    for name in limits(EngineLimits):
+        if name != "slots":  # the number of processors
+            assert float(documented[variable(name)]) == getattr(EngineLimits(), name)
