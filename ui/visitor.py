@@ -3,6 +3,7 @@
 import hashlib
 import re
 import secrets
+from http import HTTPStatus
 
 import streamlit as st
 from starlette.datastructures import MutableHeaders
@@ -17,8 +18,9 @@ YEAR = 365 * 24 * 3600
 class VisitorCookie:
     """ASGI middleware that gives a cookie to a browser that has none, with the page itself.
 
-    The cookie is out of reach for scripts and is not sent along with other sites' requests. A browser that keeps no
-    cookies still controls the runs of its open page.
+    Also where the browser asks for the page and is told that the one it keeps is still good: it may have lost the
+    cookie since, and would lose its runs at every reload. The cookie is out of reach for scripts and is not sent along
+    with other sites' requests. A browser that keeps no cookies still controls the runs of its open page.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -26,14 +28,16 @@ class VisitorCookie:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass everything on; add the cookie to HTML."""
-        if scope["type"] != "http" or COOKIE in Request(scope).cookies:
+        if scope["type"] != "http" or COOKIE in (request := Request(scope)).cookies:
             await self.app(scope, receive, send)
             return
+        wants_page = "text/html" in request.headers.get("accept", "")
 
         async def send_with_cookie(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                if headers.get("content-type", "").startswith("text/html"):
+                unchanged = message["status"] == HTTPStatus.NOT_MODIFIED and wants_page
+                if unchanged or headers.get("content-type", "").startswith("text/html"):
                     cookie = f"{COOKIE}={secrets.token_hex(16)}; Max-Age={YEAR}; Path=/; HttpOnly; SameSite=Lax"
                     headers.append("set-cookie", cookie)
             await send(message)
