@@ -27,6 +27,11 @@ def press(page: Page, name: str) -> None:
     button(page, name).click()
 
 
+def settle(page: Page) -> None:
+    """Wait until the page's script has come to its end: before, an element can be there twice, new and stale."""
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+
+
 def train(page: Page, k: int = 2, batch: int = 2, steps: int = 1_000_000) -> str:
     """Choose small numbers, press Train and return the run's id."""
     set_number(page, "training k: samples per image", str(k))

@@ -17,6 +17,7 @@ from tests.support.pages import (
     STATUS,
     button,
     press,
+    settle,
     step,
     stop,
     train,
@@ -153,6 +154,7 @@ def test_the_tour_asks_before_it_tells(open_page: Open, url: str) -> None:
     expect(page.get_by_text(re.compile("You said “It rises”. It stays at −"))).to_be_visible()
     page.wait_for_function(f"{BOUNDS}?.layout?.shapes?.[0].x0 == 5000")
     for number in range(2, 8):
+        settle(page)
         page.get_by_role("button", name="Next").click()
         expect(page.get_by_text(f"{number} of 7.")).to_be_visible()
     page.get_by_text("Not at all", exact=True).click()

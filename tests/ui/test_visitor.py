@@ -1,6 +1,7 @@
 """The cookie by which a visitor is known again."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from starlette.datastructures import Headers
@@ -25,7 +26,8 @@ def answered(response: Response, accept: str, cookie: str = "") -> Headers:
     async def keep(message: Message) -> None:
         sent.append(message)
 
-    asyncio.run(VisitorCookie(response)(scope, nothing, keep))
+    with ThreadPoolExecutor() as thread:  # the browser of other tests has an event loop in this one
+        thread.submit(asyncio.run, VisitorCookie(response)(scope, nothing, keep)).result()
     return Headers(raw=sent[0]["headers"])
 
 
