@@ -31,7 +31,7 @@ WORKDIR /app
 COPY . .
 # The server answers its health check even if torch cannot be loaded, so that is tried here.
 # Run as root, this also leaves the bytecode of the imported modules for faster starts.
-RUN python -c "import torch, streamlit, plotly, iwae_core; torch.ones(2, requires_grad=True).exp().sum().backward()"
+RUN python -c "import torch, ui.pages.laboratory, iwae_lab.engines.worker; torch.ones(2, requires_grad=True).exp().sum().backward()"
 USER 1000
 EXPOSE 8501
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s CMD ["python", "-c", "import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:' + os.environ['STREAMLIT_SERVER_PORT'] + '/_stcore/health', timeout=4)"]
