@@ -15,6 +15,7 @@ from iwae_core.training.loop import Experiment, train
 from iwae_core.training.process import prepare_process
 from iwae_core.training.schedules import SCHEDULES
 from iwae_core.training.spec import ExperimentSpec, RunSpec, Swap
+from iwae_core.training.starts import STARTS
 
 __all__ = [
     "BOUNDS",
@@ -22,6 +23,7 @@ __all__ = [
     "ESTIMATORS",
     "MODELS",
     "SCHEDULES",
+    "STARTS",
     "Draws",
     "Experiment",
     "ExperimentSpec",

@@ -12,10 +12,12 @@ from iwae_core.models import MODELS
 from iwae_core.training.fields import Limits, SpecError, limits
 from iwae_core.training.schedules import SCHEDULES
 from iwae_core.training.spec import SETTINGS, ExperimentSpec, RunSpec, Swap, changed
+from iwae_core.training.starts import RANDOM, STARTS
 
 PROGRAM = "iwae"
 TRAIN = (PROGRAM, "train")
 REPEATED = "runs/again"
+NAMED = ("schedule", "start")  # fields that hold a name of a registry
 SWAP_HELP = "after STEP steps, run number RUN (from 0) goes on with another estimator and k; may be given several times"
 
 
@@ -61,7 +63,7 @@ def _options(spec: ExperimentSpec) -> Iterator[str]:
     if any(run.model != RunSpec.model for run in spec.runs):
         yield from ("--model", _one_or_all([run.model for run in spec.runs]))
     settings = {name: value for run in spec.runs for name, value in run.settings.items()}
-    for name, value in (settings | changed(spec, [*limits(ExperimentSpec), "schedule"])).items():
+    for name, value in (settings | changed(spec, [*limits(ExperimentSpec), *NAMED])).items():
         yield from (f"--{name.replace('_', '-')}", str(value))
     for swap in spec.swaps:
         yield from ("--swap", f"{swap.run}:{swap.step}:{swap.estimator}:{swap.k}")
@@ -80,6 +82,8 @@ def train_options(train: argparse.ArgumentParser) -> None:
     default = ExperimentSpec()
     number_options(train, {name: (limit, getattr(default, name)) for name, limit in limits(ExperimentSpec).items()})
     train.add_argument("--schedule", default="constant", help=f"of the learning rate: {', '.join(SCHEDULES)}")
+    starts = ", ".join(STARTS)
+    train.add_argument("--start", default=RANDOM, help=f"whose weights all runs start from: {starts}")
     train.add_argument("--swap", action="append", default=[], metavar="RUN:STEP:ESTIMATOR:K", help=SWAP_HELP)
     train.add_argument("--spec", type=Path, metavar="FILE", help="a spec.json instead of all the settings above")
     folder = train.add_mutually_exclusive_group(required=True)
@@ -112,7 +116,8 @@ def requested(options: argparse.Namespace) -> ExperimentSpec:
 def _described(options: argparse.Namespace) -> ExperimentSpec:
     numbers = {name: getattr(options, name) for name in limits(ExperimentSpec)}
     swaps = tuple(map(Swap.parse, options.swap))
-    return ExperimentSpec(runs=_runs(options), schedule=options.schedule, swaps=swaps, **numbers)
+    named = {name: getattr(options, name) for name in NAMED}
+    return ExperimentSpec(runs=_runs(options), swaps=swaps, **named, **numbers)
 
 
 def _runs(options: argparse.Namespace) -> tuple[RunSpec, ...]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from iwae_core.estimators import ESTIMATORS, Estimator
 from iwae_core.models import MODELS
-from iwae_lab.shipped.models import SHIPPED, manifest
+from iwae_lab.shipped.manifest import SHIPPED, manifest
 from iwae_lab.words.numbers import markdown, minus
 from tests.support.enumeration import CASES
 from tools import house

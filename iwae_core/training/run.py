@@ -14,6 +14,7 @@ from iwae_core.estimators import ESTIMATORS, accumulate_gradient
 from iwae_core.models import MODELS, Encoded, Model, Noise
 from iwae_core.randomness import generator
 from iwae_core.training.spec import ExperimentSpec, RunSpec
+from iwae_core.training.starts import STARTS
 
 # k x images rows of one forward and backward pass: more would save little time, and these take about 25 MB.
 ROWS = 2500
@@ -28,6 +29,8 @@ class Run:
         self.spec = spec
         self.seed = experiment.seed
         self.model: Model = MODELS[spec.model](pixel_means, generator(experiment.seed, "init")).to(device)
+        if weights := STARTS[experiment.start].load():
+            self.model.load_state_dict(weights)
         self._biases = [parameter for parameter in self.model.parameters() if parameter.dim() == 1]
         self.estimator = ESTIMATORS[spec.estimator]
         self.theta, self.phi = self.model.theta, self.model.phi

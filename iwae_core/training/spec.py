@@ -12,6 +12,7 @@ from iwae_core.estimators import ESTIMATORS, UnsupportedError, require
 from iwae_core.models import MODELS
 from iwae_core.training.fields import SpecError, check, name, number
 from iwae_core.training.schedules import SCHEDULES
+from iwae_core.training.starts import RANDOM, STARTS
 
 SETTINGS = ("alpha", "beta", "repeats")  # of single estimators
 MAX_RUNS = 4
@@ -101,11 +102,13 @@ class Swap:
 class ExperimentSpec:
     """Runs trained in lockstep on the same minibatches, the same binarisation and the same noise.
 
-    They end after `steps`, or earlier: with the first step that ends after `seconds`, or when the bounds of `patience`
-    evaluations in a row were no better than before (see `Patience`).
+    All start from the same weights: those that the seed gives, or those of a trained model, see `Start`; Adam's moments
+    begin at zero either way. They end after `steps`, or earlier: with the first step that ends after `seconds`, or when
+    the bounds of `patience` evaluations in a row were no better than before (see `Patience`).
 
     Raises:
-        SpecError: an unknown name, a number out of range, too many runs or samples, or a swap that cannot be made.
+        SpecError: an unknown name, a number out of range, too many runs or samples, a swap that cannot be made, or a
+            start with weights of another network.
     """
 
     runs: tuple[RunSpec, ...] = (RunSpec("vae"), RunSpec("iwae"))
@@ -120,6 +123,7 @@ class ExperimentSpec:
     swaps: tuple[Swap, ...] = ()
     seconds: float | None = number(None, 0.1, 10_000_000.0, "seconds of training, pauses excluded")
     patience: int | None = number(None, 1, 1000, "evaluations without improvement before the end")
+    start: str = name(STARTS, RANDOM)
 
     def __post_init__(self) -> None:
         check(self)
@@ -128,10 +132,20 @@ class ExperimentSpec:
         samples = self.batch_size * max(run.k for run in self.runs)
         if samples > MAX_SAMPLES:
             raise SpecError(f"k times batch_size must be at most {MAX_SAMPLES:,}; got {samples:,}; reduce one of them")
+        self._check_start()
         for swap in self.swaps:
             self.swapped(swap)
             if swap.step >= self.steps:
                 raise SpecError(f"a swap must come before the last of {self.steps:,} steps; got step {swap.step:,}")
+
+    def _check_start(self) -> None:
+        fits = STARTS[self.start].model
+        for run in self.runs:
+            if fits not in (None, run.model):
+                raise SpecError(
+                    f"the weights of start {self.start!r} are those of a {fits}, and a run is a {run.model}; "
+                    f"set model to {fits}, or start to {RANDOM}"
+                )
 
     def swapped(self, swap: Swap) -> "ExperimentSpec":
         """The experiment as it is after this swap alone.

@@ -8,7 +8,7 @@ from iwae_core.training.fields import Limits, limits
 from iwae_core.training.spec import ExperimentSpec
 from iwae_lab import __version__
 from iwae_lab.arguments import PROGRAM, Parser, number_options, train_options
-from iwae_lab.shipped.models import SHIPPED
+from iwae_lab.shipped.manifest import SHIPPED
 
 
 def parser() -> Parser:

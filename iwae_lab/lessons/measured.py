@@ -20,7 +20,8 @@ from iwae_core.evaluation.estimate import Floats
 from iwae_core.evaluation.signal import Moments, gradient_moments
 from iwae_core.training.process import prepare_process
 from iwae_lab.lessons.price import FORMS, Price, Signal, cost
-from iwae_lab.shipped.models import digits, load, manifest
+from iwae_lab.shipped.manifest import manifest
+from iwae_lab.shipped.models import digits, load
 
 STORED = Path(__file__).parents[1] / "assets" / "signal.json"
 MODEL = "iwae_k5"

@@ -1,7 +1,6 @@
 """Trained models and ten digits that ship with the program, so that there is something to look at before any training.
 
-A model is stored in as few bits as leave both of its bounds within `TOLERANCE` of what they were. The manifest says
-what each model is, the SHA-256 of its file, and what it achieves on test images, measured after storing.
+A model is stored in as few bits as leave both of its bounds within `TOLERANCE` of what they were.
 """
 
 import hashlib
@@ -25,10 +24,10 @@ from iwae_core.evaluation.held_out import log_weights
 from iwae_core.models import MODELS, Model
 from iwae_core.randomness import generator
 from iwae_lab.history.sweep import Point
+from iwae_lab.shipped.manifest import MANIFEST, SHIPPED, manifest, names
 from iwae_lab.shipped.packing import packed, unpacked
 
-SHIPPED = Path(__file__).parents[1] / "assets" / "models"
-MANIFEST, DIGITS = "manifest.json", "digits.png"
+DIGITS = "digits.png"
 TOLERANCE = 0.01  # nats, of the mean over images, with two standard errors of it
 TRIAL = 100  # images, and samples of each, on which storing is tried
 FEWEST_BITS, MOST_BITS = 8, 16
@@ -36,18 +35,6 @@ FEWEST_BITS, MOST_BITS = 8, 16
 
 class PretrainedError(Exception):
     """There is no such shipped model, or its file is not the one that was shipped."""
-
-
-def manifest(folder: Path = SHIPPED) -> dict[str, dict[str, Any]]:
-    """For each shipped model: its specification, file, SHA-256, size and test results; empty if nothing is shipped."""
-    path = folder / MANIFEST
-    entries: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
-    return entries
-
-
-def names(model: str | None = None, folder: Path = SHIPPED) -> tuple[str, ...]:
-    """The shipped models, or those of one network such as "one_layer", in the order of shipping."""
-    return tuple(name for name, entry in manifest(folder).items() if model in (None, entry["spec"]["model"]))
 
 
 @cache

@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from iwae_core.training.spec import SETTINGS, ExperimentSpec, RunSpec, Swap, changed
+from iwae_core.training.starts import RANDOM
 from iwae_lab.history.history import History
 
 
@@ -26,11 +27,13 @@ def snippet(spec: ExperimentSpec) -> str:
     """Python that repeats the experiment and prints its final bounds, with the settings that are not defaults."""
     swap = ["Swap"] if spec.swaps else []
     names = ["ExperimentSpec", "RunSpec", "Snapshot", *swap, "estimate", "prepare_process", "train"]
-    return SNIPPET.format(names=", ".join(names), arguments="".join(_arguments(spec)))
+    shipped = STARTS_IMPORT if spec.start != RANDOM else ""
+    return SNIPPET.format(shipped=shipped, names=", ".join(names), arguments="".join(_arguments(spec)))
 
 
+STARTS_IMPORT = "import iwae_lab  # it brings the trained models along, to start from\n"
 SNIPPET = """\
-from iwae_core import {names}
+{shipped}from iwae_core import {names}
 
 spec = ExperimentSpec(
 {arguments})

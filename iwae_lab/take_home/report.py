@@ -19,6 +19,7 @@ from iwae_core.training.events import Failed, Finished
 from iwae_core.training.fields import limits
 from iwae_core.training.schedules import SCHEDULES
 from iwae_core.training.spec import ExperimentSpec, RunSpec, Swap
+from iwae_core.training.starts import STARTS
 from iwae_lab.arguments import command
 from iwae_lab.figures import COLOURS, FIGURES, Place, digit_sheet, offered, plotly_js
 from iwae_lab.history.history import History
@@ -159,6 +160,7 @@ def _settings(spec: ExperimentSpec) -> Iterator[tuple[str, str]]:
     """Every setting of the experiment and its value."""
     yield "dataset", DATASETS[spec.dataset].label
     yield "schedule", SCHEDULES[spec.schedule].label
+    yield "start", STARTS[spec.start].label
     for name, limit in limits(ExperimentSpec).items():
         value = getattr(spec, name)
         yield limit.label, "none" if value is None else f"{value:,}"

@@ -12,6 +12,7 @@ from iwae_core.evaluation.estimate import Estimate
 from iwae_core.models import MODELS
 from iwae_core.training.events import Closeup
 from iwae_core.training.spec import ExperimentSpec
+from iwae_core.training.starts import RANDOM, STARTS
 from iwae_lab.history.history import History
 from iwae_lab.history.reading import Reading
 from iwae_lab.words.glossary import TERMS as TERMS
@@ -79,7 +80,8 @@ def describe(spec: ExperimentSpec) -> str:
     runs = " and ".join(f"{run.label} (k = {run.k})" for run in spec.runs)
     size = f"{spec.steps:,} steps of {spec.batch_size} images"
     models = ", ".join(dict.fromkeys(MODELS[run.model].label for run in spec.runs))
-    return f"{runs}, {models}, {size}, learning rate {spec.learning_rate:g}, seed {spec.seed}"
+    start = "" if spec.start == RANDOM else f" from the {STARTS[spec.start].label},"
+    return f"{runs}, {models},{start} {size}, learning rate {spec.learning_rate:g}, seed {spec.seed}"
 
 
 def status(history: History, spec: ExperimentSpec, state: str, position: int | None = None) -> str:

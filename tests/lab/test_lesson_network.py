@@ -10,7 +10,8 @@ from iwae_core.bounds.diagnostics import effective_sample_size
 from iwae_core.bounds.lower import elbo, iwae_bound
 from iwae_core.evaluation.held_out import log_weights
 from iwae_lab.lessons.network import plane, typical_width
-from iwae_lab.shipped.models import digits, load, names
+from iwae_lab.shipped.manifest import names
+from iwae_lab.shipped.models import digits, load
 
 K, SETS = 20, 400
 

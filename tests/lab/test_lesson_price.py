@@ -19,7 +19,7 @@ from iwae_core.models.networks import Affine, Free
 from iwae_core.models.toys import line
 from iwae_lab.lessons.measured import measure, measured, summary
 from iwae_lab.lessons.price import DECODER, FORMS, KS, PATH, SCORE, TOTAL, price, weighted_sums
-from iwae_lab.shipped.models import names
+from iwae_lab.shipped.manifest import names
 
 LINE_KS = (1, 2, 3, 5)
 # Columns of `line_sums`: total, path and score, each for the mean and the log of the scale of q; then the slope a.

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from iwae_lab.lessons.same import KS, SETS, TRAIL, Expected, draw, expected, image, trail
-from iwae_lab.shipped.models import digits, names
+from iwae_lab.shipped.manifest import names
+from iwae_lab.shipped.models import digits
 
 MODEL = names("one_layer")[0]
 

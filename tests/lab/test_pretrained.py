@@ -14,14 +14,13 @@ from iwae_core.evaluation.held_out import log_weights
 from iwae_core.models import MODELS, Model
 from iwae_lab.__main__ import main
 from iwae_lab.shipped import models as pretrained
+from iwae_lab.shipped.manifest import manifest, names
 from iwae_lab.shipped.models import (
     TOLERANCE,
     PretrainedError,
     choose_digits,
     largest_change,
     load,
-    manifest,
-    names,
     ship,
 )
 from iwae_lab.shipped.packing import packed, unpacked

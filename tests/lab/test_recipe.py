@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from iwae_core.training.events import Snapshot, Swapped
 from iwae_core.training.spec import ExperimentSpec, RunSpec, Swap
+from iwae_core.training.starts import STARTS
 from iwae_lab.__main__ import main
 from iwae_lab.arguments import command, requested
 from iwae_lab.cli.options import parser
@@ -77,7 +78,12 @@ def shell(line: str, folder: Path) -> None:
     subprocess.run(["sh", "-c", line], cwd=folder, env=os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}, check=True)
 
 
-@pytest.mark.parametrize("spec", [QUICK, SWAPPING, NO_OPTIONS], ids=["quick", "swapping", "no options"])
+STARTED = replace(QUICK, start="vae_k1")
+
+
+@pytest.mark.parametrize(
+    "spec", [QUICK, SWAPPING, NO_OPTIONS, STARTED], ids=["quick", "swapping", "no options", "started"]
+)
 def test_command_and_code_repeat_the_experiment_to_the_bit(
     spec: ExperimentSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,13 +135,20 @@ any_numbers = st.fixed_dictionaries(
 
 
 @settings(max_examples=50)
-@given(st.lists(any_run, min_size=1, max_size=4), any_numbers, st.sampled_from(["constant", "burda"]), st.booleans())
+@given(
+    st.lists(any_run, min_size=1, max_size=4),
+    any_numbers,
+    st.sampled_from(["constant", "burda"]),
+    st.booleans(),
+    st.sampled_from(list(STARTS)),
+)
 def test_every_specification_comes_back(
-    runs: list[tuple[str, int, dict[str, Any]]], numbers: dict[str, Any], schedule: str, swapped: bool
+    runs: list[tuple[str, int, dict[str, Any]]], numbers: dict[str, Any], schedule: str, swapped: bool, start: str
 ) -> None:
     swaps = (Swap(run=0, step=4, estimator="vae", k=1),) if swapped else ()
-    taken = tuple(RunSpec(name, k, **more) for name, k, more in runs)
-    spec = ExperimentSpec(taken, schedule=schedule, swaps=swaps, **numbers)
+    network = STARTS[start].model
+    taken = tuple(RunSpec(name, k, **(more | ({"model": network} if network else {}))) for name, k, more in runs)
+    spec = ExperimentSpec(taken, schedule=schedule, swaps=swaps, start=start, **numbers)
     assert ExperimentSpec.from_json(spec.to_json(indent=2)) == spec
     names: dict[str, Any] = {}
     exec(snippet(spec).partition("prepare_process()")[0], names)

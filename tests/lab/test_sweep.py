@@ -5,7 +5,8 @@ import pytest
 from iwae_core.training.fields import SpecError
 from iwae_core.training.spec import ExperimentSpec, RunSpec
 from iwae_lab.history.sweep import TABLE_1, members
-from iwae_lab.shipped.models import manifest, shipped
+from iwae_lab.shipped.manifest import manifest
+from iwae_lab.shipped.models import shipped
 
 
 def test_a_sweep_is_the_same_experiment_at_each_k_smallest_first() -> None:

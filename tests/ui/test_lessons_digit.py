@@ -16,7 +16,8 @@ from iwae_core.data import DATASETS
 from iwae_core.evaluation.held_out import log_weights
 from iwae_lab.lessons import digit
 from iwae_lab.lessons.digit import ODD, PAPER, PEN, STARTS, decoded, encoded, image, judge, normalised, rasterise
-from iwae_lab.shipped.models import digits, load, names
+from iwae_lab.shipped.manifest import names
+from iwae_lab.shipped.models import digits, load
 from tools.browser import serve
 
 MODELS = names("one_layer")

@@ -6,7 +6,7 @@ import streamlit as st
 from iwae_core.bounds.curves import nested_curve
 from iwae_core.bounds.diagnostics import effective_sample_size
 from iwae_lab.lessons.digit import ODD, PEN, SAMPLES, STARTS, Judged, encoded, image, judge, normalised, observed
-from iwae_lab.shipped.models import manifest, names
+from iwae_lab.shipped.manifest import manifest, names
 from iwae_lab.words.glossary import say
 from iwae_lab.words.numbers import markdown, minus
 from ui.lessons.digit_figure import against_k, map_of_drawings, weights

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from iwae_lab.figures.marks import COLOURS, L_K, TRUTH, Trace, axes, bars, decades, dots, faint, line
 from iwae_lab.lessons.digit import CURVE_KS, ODD, SAMPLES, Judged
-from iwae_lab.shipped.models import manifest
+from iwae_lab.shipped.manifest import manifest
 from ui.lessons.shipped import label
 
 PLACES = {"spiral": "middle left", "house": "middle left"}  # of names: spiral and star lie close together

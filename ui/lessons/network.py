@@ -11,7 +11,7 @@ from iwae_core.models import MODELS
 from iwae_core.training.fields import Limits
 from iwae_lab.figures.marks import COLOURS, Trace, axes, dots, ellipses, faint, sizes
 from iwae_lab.lessons.network import KS, Plane, plane, typical_width
-from iwae_lab.shipped.models import manifest, names
+from iwae_lab.shipped.manifest import manifest, names
 from iwae_lab.words.numbers import markdown, minus
 from ui.lessons.frame import Lesson
 from ui.lessons.frame import show as show_lesson

@@ -9,7 +9,7 @@ from iwae_core.training.fields import Limits
 from iwae_lab.figures.marks import COLOURS
 from iwae_lab.lessons.measured import Measured, measured
 from iwae_lab.lessons.price import FORMS, KS, Signal, price
-from iwae_lab.shipped.models import manifest
+from iwae_lab.shipped.manifest import manifest
 from iwae_lab.words.glossary import say
 from iwae_lab.words.numbers import minus
 from ui.lessons.frame import Lesson

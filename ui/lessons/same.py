@@ -10,7 +10,7 @@ from iwae_core.evaluation.estimate import Floats
 from iwae_core.training.fields import Limits
 from iwae_lab.figures.marks import COLOURS, TRUTH, Trace, axes, band, bars, dots, faint, line
 from iwae_lab.lessons.same import KS, TRAIL, Draw, Expected, draw, expected, trail
-from iwae_lab.shipped.models import names
+from iwae_lab.shipped.manifest import names
 from iwae_lab.words.numbers import markdown, minus
 from ui.lessons.frame import Lesson
 from ui.lessons.frame import show as show_lesson

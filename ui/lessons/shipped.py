@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from iwae_core.estimators import ESTIMATORS
 from iwae_lab.figures import digit_sheet
 from iwae_lab.lessons.same import image
-from iwae_lab.shipped.models import manifest
+from iwae_lab.shipped.manifest import manifest
 from iwae_lab.words.templates import data_url
 
 NOTHING = "No trained model of this kind is shipped with this copy of the program."
