@@ -12,16 +12,17 @@ from iwae_core.training.fields import Limits, SpecError, limits
 from iwae_core.training.memory import memory_mb, require_memory
 from iwae_core.training.schedules import SCHEDULES
 from iwae_core.training.spec import MAX_RUNS, SETTINGS, RunSpec
+from iwae_core.training.starts import RANDOM, STARTS
 from iwae_lab.engines import EngineFullError, NotOwnerError, State, UnknownExperimentError
 from iwae_lab.engines.protocol import Command, Pause, Resume, Slow, Step, Stop, SwapNow
 from iwae_lab.records.checkpoint import CheckpointError
 from iwae_lab.records.log import LogError
 from iwae_lab.words import sentences as words
 from ui.session import engine, show_experiment
-from ui.settings import EXPERIMENT, OWN, choose, chosen, parse_runs, runs_text
+from ui.settings import EXPERIMENT, OWN, choose, chosen, from_scratch, parse_runs, runs_text
 from ui.visitor import visitor
 
-STEPS = {"learning_rate": 5e-4, "steps": 500, "batch_size": 10}
+STEPS = {"learning_rate": 5e-5, "steps": 500, "batch_size": 10}
 MAIN = ("batch_size", "learning_rate", "steps", "seed")
 MORE = ("seconds", "patience", "eval_images", "eval_k")
 
@@ -51,7 +52,9 @@ def settings(without_k: bool = False) -> bool:
         _runs()
         if not without_k:
             _input("k", words.TRAINING_K_HELP)
-        st.selectbox(words.MODEL, list(MODELS), format_func=lambda name: MODELS[name].label, key="model")
+        models = list(MODELS)
+        st.selectbox(words.MODEL, models, format_func=lambda name: MODELS[name].label, key="model", on_change=_fitting)
+        st.selectbox(words.START, list(STARTS), format_func=_start_label, key="start", on_change=_started)
         for name in MAIN:
             _input(name)
         with st.expander("More settings"):
@@ -72,6 +75,26 @@ def settings(without_k: bool = False) -> bool:
         except SpecError as error:
             st.error(f"These settings cannot be trained: {error}.")
             return False
+
+
+def _start_label(name: str) -> str:
+    return STARTS[name].label
+
+
+def _fitting() -> None:
+    """Another network than that of the start begins with random weights, and is trained as they need."""
+    if STARTS[st.session_state["start"]].model not in (None, st.session_state["model"]):
+        choose(**from_scratch())
+
+
+def _started() -> None:
+    """What goes on from trained weights takes small steps, on their network; random weights take large ones."""
+    start = st.session_state["start"]
+    if start == RANDOM:
+        choose(**from_scratch())
+    else:
+        choose(**{name: EXPERIMENT[name].default for name in from_scratch()} | {"start": start})
+        choose(model=STARTS[start].model)
 
 
 def _input(name: str, text: str | None = None) -> None:
@@ -173,9 +196,9 @@ def buttons(experiment: str | None, state: State | None, trainable: bool) -> Non
         else:
             label, command, icon, _ = RESUME if paused else PAUSE
             st.button(label, type="primary", icon=icon, on_click=_send, args=(experiment, command), shortcut="Space")
-        slow = experiment is not None and engine().slow(experiment)
-        for label, command, icon, text in (STEP, FAST if slow else SLOW, STOP):
-            st.button(label, icon=icon, help=text, disabled=not active, on_click=_send, args=(experiment, command))
+            slow = experiment is not None and engine().slow(experiment)
+            for label, command, icon, text in (STEP, FAST if slow else SLOW, STOP):
+                st.button(label, icon=icon, help=text, on_click=_send, args=(experiment, command))
         if experiment and active:
             _swap(experiment)
         if experiment and state in (State.INTERRUPTED, State.STOPPED, State.FAILED):

@@ -12,11 +12,14 @@ from iwae_core.registry import Registry
 from iwae_core.training.fields import Limits, SpecError, limits
 from iwae_core.training.schedules import SCHEDULES
 from iwae_core.training.spec import MAX_RUNS, SETTINGS, ExperimentSpec, RunSpec, Swap
+from iwae_core.training.starts import STARTS
 from iwae_lab.figures import Place, offered
+from iwae_lab.shipped.proof import PROOF, SCRATCH
 from iwae_lab.words.glossary import Dialect
 
 MAX_STEPS = 1_000_000  # the server keeps a row for each in memory; the command line allows more
-DEFAULT = ExperimentSpec()
+DEFAULT = PROOF
+SHARED = {f.name for f in fields(ExperimentSpec)} - {"runs", "swaps"}  # that all runs have in common
 OWN = ("k", *SETTINGS)  # what a single run may set for itself
 PLOTS = offered(Place.PLOT)
 PANELS = {"digits": "Digits", **offered(Place.PANEL)}  # digits are pictures, not a figure
@@ -122,12 +125,13 @@ def _experiment() -> Iterator[tuple[str, Setting]]:
     yield from ((name, number(getattr(DEFAULT, name), limit)) for name, limit in allowed.items())
     yield "swaps", Setting("", _swaps, "planned swaps")
     yield "schedule", choice(DEFAULT.schedule, SCHEDULES, "learning rate schedule")
+    yield "start", choice(DEFAULT.start, STARTS, "start from")
 
 
 EXPERIMENT = dict(_experiment())
 VIEW = {
     "plot": choice("bounds", tuple(PLOTS)),
-    "view_k": number(50, Limits(1, 10_000, "view k")),
+    "view_k": number(DEFAULT.eval_k, Limits(1, 10_000, "view k")),
     "at": number(-1, Limits(-1, 10**9, "evaluation shown, -1 is the latest")),
     "x": choice("steps", ("steps", "samples", "seconds"), "axis of the training curves"),
     "digit": number(0, Limits(0, 9, "digit shown")),
@@ -180,9 +184,14 @@ def chosen() -> ExperimentSpec:
     state = st.session_state
     common = {"k": state["k"], "model": state["model"]}
     runs = tuple(RunSpec(**{**common, **run}) for run in parse_runs(state["runs"]))
-    names = {f.name for f in fields(ExperimentSpec)}
-    values = {name: state[name] for name in EXPERIMENT if name in names and name not in ("runs", "swaps")}
+    values = {name: state[name] for name in EXPERIMENT if name in SHARED}
     return ExperimentSpec(runs, swaps=parse_swaps(state["swaps"]), **values)
+
+
+def from_scratch() -> dict[str, Any]:
+    """The settings of an experiment that starts from random weights, where they differ from the page's defaults."""
+    names = [name for name in EXPERIMENT if name in SHARED]
+    return {name: getattr(SCRATCH, name) for name in names if getattr(SCRATCH, name) != getattr(DEFAULT, name)}
 
 
 def choose(**values: Any) -> None:

@@ -56,6 +56,7 @@ class History:
         self.length = 0
         self.seconds = 0.0
         self.snapshots: list[Snapshot] = []
+        self.evaluated: list[float] = []  # seconds until each of them was there
         self.swaps: list[Swapped] = []
         self.closeup: Closeup | None = None  # the newest
         self.outcome: Finished | Failed | None = None
@@ -81,6 +82,7 @@ class History:
             case Progress(step, elbo, iwae, cost) if self.spec:
                 self._training.append((step, record.seconds, *elbo, *iwae, *(cost or (np.nan,) * len(elbo))))
             case Snapshot() as snapshot:
+                self.evaluated.append(record.seconds)
                 self.snapshots.append(snapshot)
             case Closeup() as closeup:
                 self.closeup = closeup

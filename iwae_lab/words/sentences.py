@@ -33,6 +33,7 @@ EQUATIONS = (
 SETTINGS = "Settings of your own experiment"
 TRAINED_BY = "trained by"
 MODEL = "model"
+START = "start from"
 TRAINING_K_HELP = "Samples per image in training. Different from view k, which only moves the marker on the plot."
 SWAP_HELP = "Changes the objective of one run while it trains; its weights and the optimiser's moments continue."
 RESET_HELP = "Ends this run and goes back to the recorded experiment. Your settings stay."

@@ -49,6 +49,12 @@ _HTML_CSS = """
 .live-html progress { accent-color: var(--st-primary-color); display: block; height: 0.6rem; width: 100%; }
 .live-html .quiet { color: var(--st-gray-text-color); font-size: 0.85rem; }
 .live-html .notice { border-left: 0.3rem solid var(--st-orange-color); padding: 0.2rem 0.6rem; }
+.live-html .headline p { align-items: baseline; column-gap: 1rem; display: flex; flex-wrap: wrap; margin: 0; }
+.live-html .headline strong { font-size: 1.9rem; font-variant-numeric: tabular-nums; line-height: 1.3;
+  white-space: nowrap; }
+.live-html .headline span { flex: 1; font-size: 1rem; min-width: 16rem; }
+.live-html .headline .unsure { color: var(--st-gray-text-color); font-weight: 400; }
+.live-html .headline .sure { color: var(--st-primary-color); }
 .live-html .story { padding: 0; list-style: none; }
 .live-html .story li { border-left: 0.3rem solid var(--st-border-color); margin: 0 0 0.4rem; padding: 0.1rem 0.6rem; }
 @media (prefers-reduced-motion: no-preference) {

@@ -7,6 +7,7 @@ from iwae_lab.engines import State
 from iwae_lab.figures import COLOURS, FIGURES, NO_EVALUATION, against_training_k, digit_sheet, sweep_summary
 from iwae_lab.history.reading import read_at
 from iwae_lab.history.sweep import points
+from iwae_lab.words import headline as headlines
 from iwae_lab.words import sentences as words
 from iwae_lab.words.numbers import plus_minus
 from iwae_lab.words.templates import macros
@@ -59,6 +60,16 @@ def reading(scene: Scene) -> dict[str, Any]:
     precision, findings = words.say(words.PRECISION, scene.dialect), words.findings(reading, scene.dialect)
     spoken = FIGURES["bounds"].summary(scene.history, scene.view)
     return {"html": HTML.reading(head, body, precision, findings), "spoken": spoken}
+
+
+@part
+def headline(scene: Scene) -> dict[str, Any]:
+    """The answer: how far each run is ahead of the first, whether that is certain, and at what price."""
+    told = headlines.told(scene.history, scene.view.at)
+    if not told:
+        return {"html": HTML.paragraph(headlines.NOTHING_YET if scene.state is None else words.LOADING_WORKER)}
+    rows = [(headlines.lead(verdict), verdict.since is not None, text) for verdict, text in told]
+    return {"html": HTML.headline(rows, headlines.CERTAIN), "spoken": " ".join(headlines.spoken(told))}
 
 
 @part

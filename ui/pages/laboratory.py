@@ -11,7 +11,7 @@ from iwae_lab.words import sentences as words
 from ui.controls import buttons, settings
 from ui.live.components import live_figure, live_html, scrubber
 from ui.live.scene import Look
-from ui.pages.presets import presets
+from ui.pages.presets import presets, remark
 from ui.pages.share import share
 from ui.pages.tour import go, tour
 from ui.session import current_experiment, engine
@@ -24,16 +24,19 @@ def show() -> None:
     refused = restore()
     # In one place, whatever it holds: the charts further down would be mounted anew if it moved them.
     with st.container():
-        _question()
+        _title()
         for text in refused:
             st.warning(f"{text}. The default is used instead.")
         hidden = st.session_state["hide"]
         trainable = settings() if not hidden else False
         experiment = current_experiment()
         state = engine().state(experiment) if experiment else None
+        tour()
+        live_html(_look(experiment, "headline"), key="headline")
         _controls(experiment, state, trainable)
     live_html(_look(experiment, "status"), key="status", state=state)
     _view(experiment)
+    _question()
     if hidden != "controls":
         share(experiment)
     remember()
@@ -45,13 +48,10 @@ def _controls(experiment: str | None, state: State | None, trainable: bool) -> N
         st.info(words.READ_ONLY, icon=":material/visibility:")
     elif hidden != "controls":
         buttons(experiment, state, trainable)
-    if not hidden and not st.session_state["tour"]:
-        presets()
-    tour()
+    remark()
 
 
-def _question() -> None:
-    dialect = st.session_state["words"]
+def _title() -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.title(words.TITLE, anchor=False)
         if not st.session_state["tour"]:
@@ -61,8 +61,15 @@ def _question() -> None:
         st.selectbox(
             label, options, format_func=str.capitalize, key="words", help=text, width=150, label_visibility="collapsed"
         )
+
+
+def _question() -> None:
+    """What is compared, and what else to try."""
     if st.session_state["tour"]:
         return  # the tour asks its own questions
+    if not st.session_state["hide"]:
+        presets()
+    dialect = st.session_state["words"]
     question, equations = st.columns([3, 2], gap="medium", vertical_alignment="center")
     question.markdown(words.say(words.QUESTION, dialect))
     equations.latex(words.EQUATIONS)
@@ -93,6 +100,7 @@ def _view(experiment: str | None) -> None:
 def _against_k(look: partial[Look], ks: tuple[int, ...]) -> None:
     state = st.session_state
     st.subheader(FIGURES[state["plot"]].label, anchor=False)
+    live_figure(look(state["plot"]), key="bounds", height=380)
     st.segmented_control(
         "plot",
         list(PLOTS),
@@ -101,7 +109,6 @@ def _against_k(look: partial[Look], ks: tuple[int, ...]) -> None:
         required=True,
         label_visibility="collapsed",
     )
-    live_figure(look(state["plot"]), key="bounds", height=440)
     st.caption(words.say(FIGURES[state["plot"]].caption, state["words"]))
     state["view_k"] = min(ks, key=lambda k: abs(k - state["view_k"]))
     st.select_slider(words.VIEW_K, ks, help=words.VIEW_K_HELP, key="view_k")
