@@ -15,6 +15,7 @@ from iwae_core.training.spec import MAX_RUNS, SETTINGS, ExperimentSpec, RunSpec,
 from iwae_core.training.starts import STARTS
 from iwae_lab.figures import Place, offered
 from iwae_lab.shipped.proof import PROOF, SCRATCH
+from iwae_lab.shipped.recording import FIRST, LABELS
 from iwae_lab.words.glossary import Dialect
 
 MAX_STEPS = 1_000_000  # the server keeps a row for each in memory; the command line allows more
@@ -138,7 +139,8 @@ VIEW = {
     "panel": choice("digits", tuple(PANELS), "panel"),
     "words": choice(Dialect.STATISTICS.value, tuple(Dialect), "whose words"),
     "preset": number(-1, Limits(-1, 7, "preset whose remarks are shown, -1 is none")),
-    "tour": number(0, Limits(0, 7, "step of the tour, 0 is none")),
+    "tour": number(0, Limits(0, 8, "step of the tour, 0 is none")),
+    "recorded": choice(FIRST, tuple(LABELS), "recorded experiment"),
     "hide": choice("", ("", "settings", "controls"), "what to hide"),
 }
 ALL = EXPERIMENT | VIEW

@@ -21,7 +21,7 @@ from iwae_core.evaluation.evidence import simulated_evidence
 from iwae_core.evaluation.held_out import bound_curves, log_weights
 from iwae_core.evaluation.signal import gradient_moments
 from iwae_core.models import Model
-from iwae_core.training.events import Failed, Finished
+from iwae_core.training.events import Failed, Finished, Snapshot
 from iwae_core.training.loop import Experiment, load_models
 from iwae_core.training.spec import ExperimentSpec, RunSpec, Swap
 from iwae_lab.arguments import UsageError, requested, whole_numbers
@@ -33,6 +33,7 @@ from iwae_lab.cli.printed import (
     describe,
     evaluation_table,
     evidence_table,
+    show_headline,
     show_progress,
     signal_table,
     training_summary,
@@ -56,6 +57,8 @@ def train(options: argparse.Namespace) -> int:
     for record in filter(None, run(folder)):
         history.extend([record])
         show_progress("step", history.step, spec.steps, options.json)
+        if isinstance(record.event, Snapshot) and not options.json:
+            show_headline(history)
     if isinstance(history.outcome, Failed):
         print(f"iwae: {history.outcome.message}", file=sys.stderr)
         return 1

@@ -9,13 +9,16 @@ from iwae_core.evaluation.held_out import Curves
 from iwae_core.training.events import Swapped
 from iwae_core.training.spec import ExperimentSpec, RunSpec, Swap
 from iwae_lab.history.history import History
+from iwae_lab.history.verdict import Verdict, verdicts
+from iwae_lab.words import headline
 
 EVIDENCE_K = 5000
+CLEAR = "\r\033[K"  # of the bar that stands in this line
 
 
 def training_summary(history: History, spec: ExperimentSpec) -> dict[str, Any]:
-    """Steps, seconds and the last evaluation of each run."""
-    last = history.snapshots[-1]
+    """Steps, seconds and the last evaluation of each run, with its lead over the first."""
+    last, leads = history.snapshots[-1], [{}, *map(_lead, verdicts(history))]
     return {
         "steps": history.step,
         "seconds": history.seconds,
@@ -25,9 +28,15 @@ def training_summary(history: History, spec: ExperimentSpec) -> dict[str, Any]:
                 "elbo": float(estimate(last.elbo[index]).mean),
                 f"L_{spec.eval_k}": float(estimate(last.iwae[index, -1]).mean),
             }
-            for index, run_spec in enumerate(spec.runs)
+            | lead
+            for index, (run_spec, lead) in enumerate(zip(spec.runs, leads, strict=True))
         ],
     }
+
+
+def _lead(verdict: Verdict) -> dict[str, Any]:
+    since = verdict.since and verdict.since._asdict()
+    return {"lead": float(verdict.lead.mean), "lead_stderr": float(verdict.lead.stderr), "certain_since": since}
 
 
 def describe(run_spec: RunSpec, swaps: Sequence[Swap | Swapped]) -> dict[str, Any]:
@@ -89,6 +98,14 @@ def signal_table(result: dict[str, Any]) -> Iterator[str]:
 def _stages(row: dict[str, Any]) -> str:
     estimators, ks = (">".join(str(stage[name]) for stage in (row, *row["swaps"])) for name in ("estimator", "k"))
     return f"{estimators:>16} {ks:>7}"
+
+
+def show_headline(history: History) -> None:
+    """After an evaluation: how far each run is ahead of the first, and whether that is certain."""
+    for verdict, text in headline.told(history, formulas=False):
+        print(
+            f"{CLEAR if sys.stderr.isatty() else ''}step {history.step:,}: {headline.lead(verdict)}. {text}", flush=True
+        )
 
 
 def show_progress(unit: str, done: int, total: int, quiet: bool) -> None:

@@ -21,7 +21,7 @@ from iwae_lab.records.log import read_log
 
 PIXELS = 12
 KS = (1, 2, 5, 10, 50, 100)
-RECORDED = Path(__file__).parents[2] / "iwae_lab/assets/recorded/vae_iwae_k50.jsonl.xz"
+RECORDED = Path(__file__).parents[2] / "iwae_lab/assets/recorded/long.jsonl.xz"
 
 
 def randomness(seed: int = 0) -> torch.Generator:

@@ -13,7 +13,7 @@ from iwae_lab.history.view import View
 from iwae_lab.records.log import read_log
 from tests.support.history import closeup, history, snapshot
 
-RECORDED = Path(__file__).parents[2] / "iwae_lab/assets/recorded/vae_iwae_k50.jsonl.xz"
+RECORDED = Path(__file__).parents[2] / "iwae_lab/assets/recorded/long.jsonl.xz"
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -16,7 +16,7 @@ from iwae_core.training.spec import ExperimentSpec
 from iwae_lab.engines import State, UnknownExperimentError
 from iwae_lab.history.history import History
 from iwae_lab.history.view import View
-from iwae_lab.shipped.recording import recording
+from iwae_lab.shipped.recording import FIRST, LABELS, recording
 from iwae_lab.words.glossary import Dialect
 from ui.session import engine
 
@@ -35,6 +35,7 @@ class Look:
     x: str = "steps"
     digit: int = 0
     words: str = Dialect.STATISTICS.value
+    recorded: str = FIRST  # which recording, where there is no experiment
 
     @classmethod
     def from_json(cls, text: str) -> "Look":
@@ -47,8 +48,9 @@ class Look:
         for f in fields(cls):
             if type(getattr(look, f.name)) is not type(getattr(cls, f.name, "")):
                 raise ValueError(f"{f.name} has the wrong type")
-        if look.part not in PARTS or look.x not in ("steps", "samples", "seconds") or not 0 <= look.digit < DIGITS:
-            raise ValueError("there is no such part, axis or digit")
+        axis, digit = look.x in ("steps", "samples", "seconds"), 0 <= look.digit < DIGITS
+        if look.part not in PARTS or look.recorded not in LABELS or not axis or not digit:
+            raise ValueError("there is no such part, recording, axis or digit")
         Dialect(look.words)
         return look
 
@@ -90,7 +92,7 @@ def scene_of(look: Look) -> Scene:
         state = engine().state(look.experiment)
         history, spec = engine().history(look.experiment), engine().spec(look.experiment)
     else:
-        state, history = None, recording()
+        state, history = None, recording(look.recorded)
         spec = history.spec or ExperimentSpec()
     ks, last = spec.eval_ks, len(history.snapshots) - 1
     k = min(ks, key=lambda allowed: abs(allowed - look.k))

@@ -6,7 +6,7 @@ import streamlit as st
 
 from iwae_lab.engines import State
 from iwae_lab.figures import FIGURES
-from iwae_lab.shipped.recording import recording
+from iwae_lab.shipped.recording import LABELS, recording
 from iwae_lab.words import sentences as words
 from ui.controls import buttons, settings
 from ui.live.components import live_figure, live_html, scrubber
@@ -15,7 +15,7 @@ from ui.pages.presets import presets, remark
 from ui.pages.share import share
 from ui.pages.tour import go, tour
 from ui.session import current_experiment, engine
-from ui.settings import PANELS, PLOTS, remember, restore
+from ui.settings import PANELS, PLOTS, choose, remember, restore
 from ui.visitor import visitor
 
 
@@ -48,6 +48,18 @@ def _controls(experiment: str | None, state: State | None, trainable: bool) -> N
         st.info(words.READ_ONLY, icon=":material/visibility:")
     elif hidden != "controls":
         buttons(experiment, state, trainable)
+    if not experiment and not hidden:
+        names = list(LABELS)
+        st.segmented_control(
+            words.RECORDED,
+            names,
+            format_func=LABELS.__getitem__,
+            key="recorded",
+            required=True,
+            on_change=choose,
+            kwargs={"at": -1},
+            label_visibility="collapsed",
+        )
     remark()
 
 
@@ -77,13 +89,14 @@ def _question() -> None:
 
 def _look(experiment: str | None, part: str) -> Look:
     state = st.session_state
-    return Look(part, experiment or "", state["view_k"], state["at"], state["x"], state["digit"], str(state["words"]))
+    shown = (state["view_k"], state["at"], state["x"], state["digit"], str(state["words"]), state["recorded"])
+    return Look(part, experiment or "", *shown)
 
 
 @st.fragment
 def _view(experiment: str | None) -> None:
     """Everything that shows the run. Its controls start no work: they only look at the same numbers another way."""
-    spec = engine().spec(experiment) if experiment else recording().spec
+    spec = engine().spec(experiment) if experiment else recording(st.session_state["recorded"]).spec
     look = partial(_look, experiment)
     wide, narrow = st.columns([3, 2], gap="medium")
     with wide:

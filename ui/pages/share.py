@@ -56,12 +56,12 @@ def _link(experiment: str | None, hide: str) -> str:
 
 
 def _files(experiment: str | None) -> None:
-    spec = engine().spec(experiment) if experiment else recording().spec
+    spec = engine().spec(experiment) if experiment else recording(st.session_state["recorded"]).spec
     if spec is None:
         return
 
     def history() -> History:  # read when the button is pressed
-        return engine().history(experiment) if experiment else recording()
+        return engine().history(experiment) if experiment else recording(st.session_state["recorded"])
 
     name = f"iwae-{experiment[:8]}" if experiment else "iwae-recorded"
     dialect = Dialect(st.session_state["words"])

@@ -13,7 +13,7 @@ from iwae_lab.shipped.recording import recording
 from iwae_lab.words.glossary import say
 from iwae_lab.words.numbers import plus_minus
 from ui.controls import leave, train
-from ui.settings import choose
+from ui.settings import EXPERIMENT, choose
 
 
 class Stop(NamedTuple):
@@ -52,8 +52,22 @@ def _overtaken(history: History) -> str:
     )
 
 
-RECORDED = {"plot": "bounds", "at": -1, "view_k": 50}
+RECORDED = {"plot": "bounds", "at": -1, "view_k": 50, "recorded": "long"}
 TOUR = (
+    Stop(
+        "The proof",
+        "Take one trained VAE twice. One copy goes on with the average of the logs of 50 {draws}, the other with the "
+        "log of their average: same images, same noise, same cost. After some seconds, which models the digits better?",
+        ("The one with the average of logs", "The one with the log of the average", "They stay alike"),
+        1,
+        RECORDED | {"recorded": "proof", "at": 0, "view_k": 1000},
+        {**{name: setting.default for name, setting in EXPERIMENT.items()}, "view_k": 1000, "at": -1},
+        lambda history: (
+            "The second, the IWAE: the number above is its lead, and says since when it is certain. Its dashed line, "
+            "the ELBO, falls at the same time. The next questions ask why."
+        ),
+        live=True,
+    ),
     Stop(
         "Same draws, two formulas",
         "The dashed line is the average of k logs, for the VAE in blue. You see it at k = 50. What happens to its "
@@ -158,7 +172,7 @@ def tour() -> None:
         if revealed:
             right = stop.answers[stop.right]
             verdict = "" if guess is None else "Right. " if guess == right else f"You said “{guess}”. "
-            st.success(verdict + say(stop.reveal(recording()), dialect), icon=":material/lightbulb:")
+            st.success(verdict + say(stop.reveal(recording("long")), dialect), icon=":material/lightbulb:")
         with st.container(horizontal=True):
             label = "Train and see" if stop.live else "Show me"
             disabled = guess is None or revealed
