@@ -19,7 +19,7 @@ from iwae_lab.records.checkpoint import CheckpointError
 from iwae_lab.records.log import LogError
 from iwae_lab.words import sentences as words
 from ui.session import engine, show_experiment
-from ui.settings import EXPERIMENT, OWN, choose, chosen, from_scratch, parse_runs, runs_text
+from ui.settings import EXPERIMENT, OWN, choose, chosen, fit_start, from_scratch, parse_runs, runs_text
 from ui.visitor import visitor
 
 STEPS = {"learning_rate": 5e-5, "steps": 500, "batch_size": 10}
@@ -53,7 +53,7 @@ def settings(without_k: bool = False) -> bool:
         if not without_k:
             _input("k", words.TRAINING_K_HELP)
         models = list(MODELS)
-        st.selectbox(words.MODEL, models, format_func=lambda name: MODELS[name].label, key="model", on_change=_fitting)
+        st.selectbox(words.MODEL, models, format_func=lambda name: MODELS[name].label, key="model", on_change=fit_start)
         st.selectbox(words.START, list(STARTS), format_func=_start_label, key="start", on_change=_started)
         for name in MAIN:
             _input(name)
@@ -79,12 +79,6 @@ def settings(without_k: bool = False) -> bool:
 
 def _start_label(name: str) -> str:
     return STARTS[name].label
-
-
-def _fitting() -> None:
-    """Another network than that of the start begins with random weights, and is trained as they need."""
-    if STARTS[st.session_state["start"]].model not in (None, st.session_state["model"]):
-        choose(**from_scratch())
 
 
 def _started() -> None:

@@ -1,6 +1,6 @@
 """One table of settings: it makes the defaults, the inputs, and the address that brings all of it back."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import fields
 from typing import Any, NamedTuple
 
@@ -164,7 +164,19 @@ def restore(table: Mapping[str, Setting] = ALL) -> list[str]:
                     refused.append(f"{name} in the address must be {error}; got {shown!r}")
         else:
             state[name] = state[name]  # or it would be forgotten while its input is not on the page
+    if "start" in table and "start" not in st.query_params:
+        fit_start(st.query_params)
     return refused
+
+
+def fit_start(given: Container[str] = ()) -> None:
+    """With another network than that of the start, begin with random weights, and train as they need.
+
+    What is given, in an address, stays as it is.
+    """
+    state = st.session_state
+    if STARTS[state["start"]].model not in (None, state["model"]):
+        choose(**{name: value for name, value in from_scratch().items() if name not in given})
 
 
 def remember(table: Mapping[str, Setting] = ALL) -> None:

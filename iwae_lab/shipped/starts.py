@@ -13,7 +13,8 @@ def register() -> None:
     """Make every shipped model a start under its name."""
     for name, entry in manifest().items():
         spec = entry["spec"]
-        label = f"trained {spec['estimator'].upper()} with k = {spec['k']}"
+        network = "" if spec["model"] == "one_layer" else f" ({spec['model']})"
+        label = f"trained {spec['estimator'].upper()} with k = {spec['k']}{network}"
         STARTS.register(name, label=label, model=spec["model"])(partial(_weights, name))
 
 

@@ -56,7 +56,7 @@ SWEEP_RECORDED = (
     "workers; points appear as they are evaluated."
 )
 NO_STEP = "Press Step for one training step, or Slow for one every few seconds: each is told here in four parts."
-TOUR_HELP = "Seven short questions about the recorded experiment; the last one trains."
+TOUR_HELP = "Eight short questions; the first and the last one train."
 READ_ONLY = "You are watching this experiment; whoever started it controls it."
 SETTINGS_NOTE = (
     "All models start from the same weights and see the same images, binarisation and noise. "
@@ -67,6 +67,7 @@ PRECISION = (
     "models alike; differences are paired (same digits, same noise) and far more certain."
 )
 RECORDED = "Recorded experiment"
+WHICH_RECORDED = "recorded experiment shown"
 WORSE_ELBO = (
     "$L_k$ asks that some of the k {draws} explain the digit, the ELBO that all of them do. So the {q} spreads out: "
     "alone it is a worse {posterior}, with its weights a better one. Its ELBO misjudges such a model."

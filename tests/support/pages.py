@@ -10,6 +10,7 @@ RUN_LINK = re.compile(r"[?&]run=([0-9a-f]{32})")
 # Charts in the order of the page: against k, training curves, and one of "what the models learned" if it is a chart.
 BOUNDS, CURVES, PANEL = (f"document.querySelectorAll('.live-chart-plot')[{index}]" for index in range(3))
 STATUS = ".live-html:has(progress)"
+HEADLINE = ".live-html .headline"
 
 
 def set_number(page: Page, label: str, value: str) -> None:

@@ -13,11 +13,13 @@ from tests.support.pages import (
     APP,
     BOUNDS,
     CURVES,
+    HEADLINE,
     PANEL,
     STATUS,
     button,
     press,
     set_number,
+    settle,
     step,
     stop,
     train,
@@ -50,7 +52,47 @@ def test_a_first_visitor_sees_the_recorded_experiment(open_page: Open, url: str)
     dashes = page.evaluate(f"{BOUNDS}.data.filter(trace => trace.name).map(trace => trace.line.dash)")
     assert sorted(dashes) == ["dash", "dash", "solid", "solid"]
     expect(page.get_by_role("img", name="sampled from the prior")).to_have_count(2)
-    expect(page.get_by_role("button", name="Stop", exact=True)).to_be_disabled()
+    expect(button(page, "Train")).to_be_enabled()
+    expect(button(page, "Stop")).to_have_count(0)  # there is nothing to stop
+
+
+@pytest.mark.parametrize(("width", "height"), [(1366, 768), (390, 844)])
+def test_the_first_screen_holds_the_question_the_answer_and_the_chart(
+    open_page: Open, url: str, width: int, height: int
+) -> None:
+    page = open_page(url, width=width, height=height)
+    expect(page.locator(HEADLINE)).to_contain_text(re.compile(r"\+0\.\d\d ± 0\.\d\d nats\s+IWAE is ahead of VAE"))
+    settle(page)
+    page.wait_for_function(f"{BOUNDS}?._fullData?.length > 2")
+    marker = page.locator(".live-chart").first.locator(".shapelayer path").first
+    for seen in (page.get_by_role("heading", level=1), page.locator(HEADLINE), button(page, "Train"), marker):
+        box = seen.bounding_box()
+        assert box
+        assert 0 <= box["y"] < height
+    assert box["y"] + 0.7 * box["height"] < height  # most of the chart
+
+
+def test_train_proves_it(open_page: Open, url: str) -> None:
+    page = open_page(f"{url}/?eval_k=100&eval_images=100&steps=200")
+    press(page, "Train")
+    expect(page.locator(HEADLINE)).to_contain_text("the same model, to the last digit. They are compared after step")
+    expect(page.locator(HEADLINE)).to_contain_text("IWAE is ahead of VAE", timeout=120_000)
+    expect(page.locator(HEADLINE)).to_contain_text(re.compile(r"certain since step \d+, \d+\.\d s\. It gave up"))
+    stop(page)
+
+
+def test_another_network_starts_from_random_weights(open_page: Open, url: str) -> None:
+    page = open_page(url)
+    expect(page.get_by_role("combobox", name="start from")).to_have_value("trained VAE with k = 1")
+    page.get_by_role("combobox", name=re.compile("^model")).click()
+    page.get_by_role("option", name="two stochastic layers, 100 and 50 units").click()
+    expect(page.get_by_role("combobox", name="start from")).to_have_value("random weights")
+    expect(page.get_by_label("images per minibatch", exact=True)).to_have_value("100")
+    expect(button(page, "Train")).to_be_enabled()
+    page.get_by_role("combobox", name="start from").click()
+    page.get_by_role("option", name="trained VAE with k = 1", exact=True).click()
+    expect(page.get_by_label("images per minibatch", exact=True)).to_have_value("20")
+    expect(page.get_by_role("combobox", name=re.compile("^model"))).to_have_value(re.compile("^one stochastic layer"))
 
 
 def test_no_request_leaves_the_machine(browser: Browser, url: str) -> None:
@@ -91,17 +133,17 @@ def test_training_from_start_to_stop(open_page: Open, url: str, runs: Path) -> N
 
     # Moving view k reads other numbers from the same samples: no event is written, no step made.
     table = page.locator(".live-html table").first
-    expect(table).to_contain_text("at k = 50")
-    page.get_by_role("slider", name="view k").press("ArrowRight")
-    expect(table).to_contain_text("at k = 100")
-    page.wait_for_function(f"{BOUNDS}?.layout?.shapes?.[0].x0 == 100")
+    expect(table).to_contain_text("at k = 1,000")
+    page.get_by_role("slider", name="view k").press("ArrowLeft")
+    expect(table).to_contain_text("at k = 500")
+    page.wait_for_function(f"{BOUNDS}?.layout?.shapes?.[0].x0 == 500")
     assert log.stat().st_size == size
     assert step(page) == held
 
     # A refresh finds the run again, still paused, still mine, and the view as it was.
     page.reload()
     expect(page.locator(STATUS)).to_contain_text("Paused: step")
-    expect(page.locator(".live-html table").first).to_contain_text("at k = 100")
+    expect(page.locator(".live-html table").first).to_contain_text("at k = 500")
     assert step(page) == held
     press(page, "Resume")
     wait_for_step(page, held + 5)
@@ -193,19 +235,21 @@ def test_every_plot_axis_and_panel(open_page: Open, url: str) -> None:
 def test_pointing_at_a_chart_moves_the_others(open_page: Open, url: str) -> None:
     page = open_page(url)
     table = page.locator(".live-html table").first
-    expect(table).to_contain_text("at k = 50")
+    expect(table).to_contain_text("at k = 1,000")
     plot = page.locator(".live-chart").first.locator(".nsewdrag")
     box = plot.bounding_box()
     assert box
-    page.mouse.move(box["x"] + 0.98 * box["width"], box["y"] + box["height"] / 2)
-    expect(table).to_contain_text("at k = 5,000")
+    left = box["x"] + 0.02 * box["width"], box["y"] + box["height"] / 2
+    one = re.compile(r"at k = 1(?!,)")
+    page.mouse.move(*left)
+    expect(table).to_contain_text(one)
     page.mouse.move(10, 10)
-    expect(table).to_contain_text("at k = 50 ")
-    page.mouse.move(box["x"] + 0.98 * box["width"], box["y"] + box["height"] / 2)
-    expect(table).to_contain_text("at k = 5,000")
-    page.mouse.click(box["x"] + 0.98 * box["width"], box["y"] + box["height"] / 2)  # a click keeps it
-    page.wait_for_url(re.compile("view_k=5000"))
-    page.wait_for_function(f"{BOUNDS}?.layout?.shapes?.[0].x0 == 5000")
+    expect(table).to_contain_text("at k = 1,000")
+    page.mouse.move(*left)
+    expect(table).to_contain_text(one)
+    page.mouse.click(*left)  # a click keeps it
+    page.wait_for_url(re.compile("view_k=1"))
+    page.wait_for_function(f"{BOUNDS}?.layout?.shapes?.[0].x0 == 1")
 
 
 def test_step_slow_motion_and_swap(open_page: Open, url: str) -> None:

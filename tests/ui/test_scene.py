@@ -14,7 +14,7 @@ from iwae_core.training.events import Closeup, Failed, Snapshot, Started
 from iwae_core.training.spec import RunSpec
 from iwae_lab.records.folder import LOG, SPEC
 from iwae_lab.records.log import EventLog, read_log
-from iwae_lab.shipped.recording import RECORDING, recording
+from iwae_lab.shipped.recording import FOLDER, recording
 from ui import session
 from ui.live.scene import PARTS, Look, draw, stamp
 
@@ -91,17 +91,19 @@ def failed() -> str:
     """The id of a run that tells everything, and failed with an error that is HTML."""
     folder = Path(os.environ["IWAE_RUNS_DIR"]) / ("f" * 32)
     folder.mkdir(parents=True)
-    (folder / SPEC).write_text(recording().spec.to_json())  # type: ignore[union-attr]
+    (folder / SPEC).write_text(recording("long").spec.to_json())  # type: ignore[union-attr]
     seen = np.zeros((2, 1), np.float32)
     step = Closeup(1, (1, 1), DIGIT, seen, seen, seen, np.zeros((2, 2, 2), np.float32), np.stack([DIGIT[None]] * 2))
-    told = [record.event for record in read_log(RECORDING) if isinstance(record.event, Started | Snapshot)]
+    told = [
+        record.event for record in read_log(FOLDER / "long.jsonl.xz") if isinstance(record.event, Started | Snapshot)
+    ]
     with EventLog(folder / LOG) as log:
         for event in (*told, step, Failed(6000, f"an error: {HOSTILE}")):
             log.append(event, 1.0)
     return folder.name
 
 
-@pytest.mark.parametrize("part", ["reading", "digits", "story", "status", "members"])
+@pytest.mark.parametrize("part", ["headline", "reading", "digits", "story", "status", "members"])
 def test_labels_and_errors_that_are_html_are_shown_as_text(
     part: str, failed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,7 +51,7 @@ def _controls(experiment: str | None, state: State | None, trainable: bool) -> N
     if not experiment and not hidden:
         names = list(LABELS)
         st.segmented_control(
-            words.RECORDED,
+            words.WHICH_RECORDED,
             names,
             format_func=LABELS.__getitem__,
             key="recorded",
