@@ -100,8 +100,10 @@ class _Draw(torch.autograd.Function):
         encoded = _Encoded(x, parameters[:8])
         drawn = _Drawn(x, noise, *encoded.outputs, theta=parameters[8:])
         ctx.kept = encoded, drawn
-        ctx.mark_non_differentiable(drawn.h)
-        return drawn.h, drawn.log_p, drawn.log_q
+        # Not the tensors that are kept: an output knows its function, and what knew each other would live for ever.
+        h, log_p, log_q = (value.detach() for value in (drawn.h, drawn.log_p, drawn.log_q))
+        ctx.mark_non_differentiable(h)
+        return h, log_p, log_q
 
     @staticmethod
     @once_differentiable

@@ -232,3 +232,20 @@ def test_a_step_leaves_nothing_to_the_garbage_collector() -> None:
         assert tensors() == before
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("size", "path"), [(size, path) for size in SIZES for path in SIZES[size](randomness(0)).paths]
+)
+def test_draws_that_nobody_needs_any_more_are_let_go(size: str, path: Path) -> None:
+    # An output that its own derivative keeps can never be collected: 20 GB in half an hour, once.
+    model = SIZES[size](randomness(0))
+    x, before = torch.bernoulli(torch.full((3, 12), 0.5), generator=randomness(1)), 0
+    for repeat in range(3):
+        draws = model.draw(x, model.noise(4, 3, randomness(repeat)), path, randomness(repeat))
+        value = draws.log_weights if draws.kept is None else draws.kept
+        torch.autograd.grad(value.sum(), [*model.theta, *model.phi], allow_unused=True)
+        del draws, value
+        gc.collect()
+        before = before or tensors()
+    assert tensors() == before
