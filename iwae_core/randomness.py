@@ -15,6 +15,7 @@ Purpose: TypeAlias = Literal[
     "init",
     "order",
     "binarisation",
+    "static binarisation",
     "test binarisation",
     "noise",
     "path",

@@ -9,15 +9,13 @@ from typing import Any, NoReturn
 
 from iwae_core.estimators import ESTIMATORS
 from iwae_core.models import MODELS
-from iwae_core.training.fields import Limits, SpecError, limits
-from iwae_core.training.schedules import SCHEDULES
+from iwae_core.training.fields import Limits, SpecError, choices, limits
 from iwae_core.training.spec import SETTINGS, ExperimentSpec, RunSpec, Swap, changed
-from iwae_core.training.starts import RANDOM, STARTS
 
 PROGRAM = "iwae"
 TRAIN = (PROGRAM, "train")
 REPEATED = "runs/again"
-NAMED = ("schedule", "start")  # fields that hold a name of a registry
+NAMES = {"schedule": "of the learning rate", "start": "whose weights all runs start from"}  # where the kind says less
 SWAP_HELP = "after STEP steps, run number RUN (from 0) goes on with another estimator and k; may be given several times"
 
 
@@ -63,7 +61,7 @@ def _options(spec: ExperimentSpec) -> Iterator[str]:
     if any(run.model != RunSpec.model for run in spec.runs):
         yield from ("--model", _one_or_all([run.model for run in spec.runs]))
     settings = {name: value for run in spec.runs for name, value in run.settings.items()}
-    for name, value in (settings | changed(spec, [*limits(ExperimentSpec), *NAMED])).items():
+    for name, value in (settings | changed(spec, [*limits(ExperimentSpec), *choices(ExperimentSpec)])).items():
         yield from (f"--{name.replace('_', '-')}", str(value))
     for swap in spec.swaps:
         yield from ("--swap", f"{swap.run}:{swap.step}:{swap.estimator}:{swap.k}")
@@ -81,9 +79,10 @@ def train_options(train: argparse.ArgumentParser) -> None:
     number_options(train, {name: (limits(RunSpec)[name], None) for name in SETTINGS})
     default = ExperimentSpec()
     number_options(train, {name: (limit, getattr(default, name)) for name, limit in limits(ExperimentSpec).items()})
-    train.add_argument("--schedule", default="constant", help=f"of the learning rate: {', '.join(SCHEDULES)}")
-    starts = ", ".join(STARTS)
-    train.add_argument("--start", default=RANDOM, help=f"whose weights all runs start from: {starts}")
+    for name, registry in choices(ExperimentSpec).items():
+        chosen = getattr(default, name)
+        text = f"{NAMES.get(name, registry.kind)}: {', '.join(registry)} (default {chosen})"
+        train.add_argument(f"--{name}", default=chosen, help=text)
     train.add_argument("--swap", action="append", default=[], metavar="RUN:STEP:ESTIMATOR:K", help=SWAP_HELP)
     train.add_argument("--spec", type=Path, metavar="FILE", help="a spec.json instead of all the settings above")
     folder = train.add_mutually_exclusive_group(required=True)
@@ -114,10 +113,8 @@ def requested(options: argparse.Namespace) -> ExperimentSpec:
 
 
 def _described(options: argparse.Namespace) -> ExperimentSpec:
-    numbers = {name: getattr(options, name) for name in limits(ExperimentSpec)}
-    swaps = tuple(map(Swap.parse, options.swap))
-    named = {name: getattr(options, name) for name in NAMED}
-    return ExperimentSpec(runs=_runs(options), swaps=swaps, **named, **numbers)
+    settings = {name: getattr(options, name) for name in (*limits(ExperimentSpec), *choices(ExperimentSpec))}
+    return ExperimentSpec(runs=_runs(options), swaps=tuple(map(Swap.parse, options.swap)), **settings)
 
 
 def _runs(options: argparse.Namespace) -> tuple[RunSpec, ...]:

@@ -6,11 +6,11 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from iwae_core.data.dataset import DATASETS, Dataset
-from iwae_core.data.idx import DataError, parse, read_bytes
+from iwae_core.data.dataset import DATASETS, Dataset, dataset_of
+from iwae_core.data.files import DataError, read_bytes
+from iwae_core.data.idx import parse
 
 BUNDLED = Path(__file__).parents[1] / "assets" / "mnist"
 PIXELS = 28 * 28
@@ -41,24 +41,12 @@ def mnist() -> Dataset:
 
 @lru_cache(maxsize=1)
 def _load(directory: Path) -> Dataset:
-    train, train_labels, test, test_labels = (_read(directory, stem) for stem in FILES)
-    # The first half of the test file is easier than the second. A fixed shuffle makes every prefix representative.
-    order = np.random.default_rng(0).permutation(len(test))
-    return Dataset(
-        train=_grey(train),
-        train_labels=torch.from_numpy(train_labels.copy()),
-        test=_grey(test[order]),
-        test_labels=torch.from_numpy(test_labels[order]),
-    )
-
-
-def _grey(images: NDArray[np.uint8]) -> torch.Tensor:
-    return torch.from_numpy(images.reshape(-1, PIXELS).copy())
+    return dataset_of(*(_read(directory, stem) for stem in FILES))
 
 
 def _read(directory: Path, stem: str) -> NDArray[np.uint8]:
     shape, expected = FILES[stem]
-    path, content = read_bytes(directory, stem)
+    path, content = read_bytes(directory, stem, "the four MNIST files")
     array = parse(content, shape, path)
     found = hashlib.sha256(content).hexdigest()
     if found != expected:

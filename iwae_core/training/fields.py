@@ -66,3 +66,8 @@ def _check_name(registry: Registry[Any], value: object) -> None:
 def limits(spec: type[Any]) -> Mapping[str, Limits]:
     """The limits of every number of a specification, by field name."""
     return {f.name: f.metadata["limits"] for f in fields(spec) if "limits" in f.metadata}
+
+
+def choices(spec: type[Any]) -> Mapping[str, Registry[Any]]:
+    """The registry of every name in a specification, by field name."""
+    return {f.name: f.metadata["registry"] for f in fields(spec) if "registry" in f.metadata}

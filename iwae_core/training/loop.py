@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from iwae_core.data import DATASETS
+from iwae_core.data import BINARISATIONS, DATASETS
 from iwae_core.device import PROCESSOR, on_processor, training_device
 from iwae_core.models import Model
 from iwae_core.randomness import generator
@@ -41,7 +41,7 @@ class Experiment:
         self.spec = spec
         self.step = 0
         self.swaps: list[Swap] = []
-        self.data = DATASETS[spec.dataset]()
+        self.data = BINARISATIONS[spec.binarisation](DATASETS[spec.dataset](), spec.seed)
         device = device or training_device()
         self.runs = [Run(run, spec, self.data.train_mean, device) for run in spec.runs]
         self.held_out = self.data.held_out(spec.seed, spec.eval_images)

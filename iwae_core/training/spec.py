@@ -7,7 +7,7 @@ from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any
 
 from iwae_core.bounds.curves import nested_grid
-from iwae_core.data import DATASETS
+from iwae_core.data import BINARISATIONS, DATASETS
 from iwae_core.estimators import ESTIMATORS, UnsupportedError, require
 from iwae_core.models import MODELS
 from iwae_core.training.fields import SpecError, check, name, number
@@ -124,6 +124,7 @@ class ExperimentSpec:
     seconds: float | None = number(None, 0.1, 10_000_000.0, "seconds of training, pauses excluded")
     patience: int | None = number(None, 1, 1000, "evaluations without improvement before the end")
     start: str = name(STARTS, RANDOM)
+    binarisation: str = name(BINARISATIONS, "dynamic")
 
     def __post_init__(self) -> None:
         check(self)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from iwae_core.data import DATASETS, DataError, Dataset
+from iwae_core.data import BINARISATIONS, DATASETS, DataError, Dataset
 from iwae_core.data.mnist import BUNDLED, FILES
 
 TEST_LABELS = "t10k-labels-idx1-ubyte"
@@ -66,6 +66,24 @@ def test_every_presentation_is_binarised_anew_and_an_epoch_shows_each_image_once
     assert not torch.equal(epochs[0].sort(0).values, epochs[1].sort(0).values)
     assert torch.equal(small.minibatch(0, 3, 5), small.minibatch(0, 3, 5))
     assert not torch.equal(small.minibatch(0, 3, 5), small.minibatch(1, 3, 5))
+
+
+def test_static_binarisation_draws_each_image_once_per_seed(data: Dataset) -> None:
+    small = Dataset(data.train[:2500], data.train_labels[:2500], data.test, data.test_labels)
+    static = BINARISATIONS["static"](small, 3)
+    assert set(static.train.unique().tolist()) == {0, 255}
+    assert ((static.train == 255) <= (small.train > 0)).all()
+    assert ((static.train == 0) <= (small.train < 255)).all()
+    share, variance = small.train.double() / 255, (small.train.double() / 255) * (1 - small.train.double() / 255)
+    drawn = static.train.double() / 255
+    assert abs(float((drawn - share).sum())) < 5 * float(variance.sum().sqrt())
+    epochs = [torch.cat([static.minibatch(3, step, 500) for step in range(5 * e, 5 * e + 5)]) for e in range(2)]
+    expected = sorted(map(tuple, (static.train == 255).float().tolist()))
+    assert all(sorted(map(tuple, epoch.tolist())) == expected for epoch in epochs)
+    assert not torch.equal(static.train, BINARISATIONS["static"](small, 4).train)
+    assert not torch.equal(static.train[:1000], static.train[1000:2000]), "each block has a stream of its own"
+    assert torch.equal(static.held_out(3, 50), small.held_out(3, 50))
+    assert BINARISATIONS["dynamic"](small, 3) is small
 
 
 def test_held_out_images_are_binarised_once_per_seed(data: Dataset) -> None:
