@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from iwae_core.data import DATASETS
 from iwae_core.estimators import ESTIMATORS, Estimator
 from iwae_core.models import MODELS
 from iwae_lab.shipped.manifest import SHIPPED, manifest
@@ -12,14 +13,14 @@ from tools import house
 
 ROOT = Path(__file__).parents[1]
 HEAD = ("name", "θ climbs", "φ climbs", "unbiased", "gradient path", "works with", "mean verified exactly on", "source")
-MODELS_HEAD = ("name", "trained by", "steps", "test NLL", "ELBO", "active units", "bits a weight", "MB")
+MODELS_HEAD = ("name", "trained by", "on", "steps", "test NLL", "ELBO", "active units", "bits a weight", "MB")
 
 
 def tables() -> dict[str, str]:
     """Each table in Markdown, by the name in its marks."""
     return {
         "estimators": markdown(HEAD, estimator_rows(), left=len(HEAD)),
-        "models": markdown(MODELS_HEAD, model_rows(), left=2),
+        "models": markdown(MODELS_HEAD, model_rows(), left=3),
         "house": markdown(house.HEAD, house.rows(), left=len(house.HEAD)),
     }
 
@@ -34,9 +35,10 @@ def model_rows() -> Iterator[tuple[str, ...]]:
     for name, entry in manifest().items():
         spec = entry["spec"]
         trained = f"{ESTIMATORS[spec['estimator']].label}, k = {spec['k']}, `{spec['model']}`"
+        data = f"{DATASETS[entry['dataset']].label}, {entry['binarisation']}"
         nll, elbo = f"{entry['nll']:.2f} ± {2 * entry['nll_stderr']:.2f}", minus(entry["elbo"], 2)
         active, size = ", ".join(map(str, entry["active_units"])), (SHIPPED / entry["file"]).stat().st_size / 1e6
-        yield f"`{name}`", trained, f"{entry['step']:,}", nll, elbo, active, str(entry["bits"]), f"{size:.2f}"
+        yield f"`{name}`", trained, data, f"{entry['step']:,}", nll, elbo, active, str(entry["bits"]), f"{size:.2f}"
 
 
 def estimator_rows() -> Iterator[tuple[str, ...]]:

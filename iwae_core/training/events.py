@@ -16,7 +16,7 @@ def _nothing() -> NDArray[Any]:
 
 @dataclass(frozen=True, eq=False)
 class Started:
-    """The experiment begins. `originals` are held-out digits, uint8 `[digits, pixels]`, reconstructed in snapshots."""
+    """The experiment begins. `originals` are held-out images, uint8 `[digits, pixels]`, reconstructed in snapshots."""
 
     spec: str
     originals: NDArray[np.uint8]
@@ -37,7 +37,7 @@ class Progress:
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """An evaluation on held-out digits, in nats for each image, and pictures of what each model learned.
+    """An evaluation on held-out images, in nats for each image, and pictures of what each model learned.
 
     `iwae` is float32 `[runs, points, images]`, one point for each k of the spec's `eval_ks`; `elbo` is float32
     `[runs, images]`, the same at every k; `samples` and `reconstructions` are uint8 `[runs, digits, pixels]`.

@@ -29,6 +29,7 @@ from iwae_lab.cli import above
 from iwae_lab.cli.options import EVIDENCE, SIGNAL, parser
 from iwae_lab.cli.printed import (
     EVIDENCE_K,
+    about_data,
     curve_summary,
     describe,
     evaluation_table,
@@ -108,7 +109,7 @@ def evaluate(options: argparse.Namespace) -> int:
             | curve_summary(ks, curves)
             | {"active_units": _active(model.cpu(), x, spec.seed), "lead": lead, "lead_stderr": stderr}
         )
-    result = {"runs": runs, "images": len(x), "samples": options.k, "step": state["step"]}
+    result = {"runs": runs, "images": len(x), "samples": options.k, "step": state["step"], **about_data(spec)}
     print(json.dumps(result) if options.json else "\n" + "\n".join(evaluation_table(result)))
     return 0
 
@@ -182,12 +183,13 @@ def ship(options: argparse.Namespace) -> int:
         found = curve_summary(ks, curves)
         found["elbo_stderr"] = found.pop("curve")["elbo_stderr"][0]
         found |= {"active_units": _active(model, x, spec.seed), "images": len(x), "samples": options.k}
-        return found | {"step": state["step"], "batch_size": spec.batch_size, "seed": spec.seed}
+        return found | {"step": state["step"], "batch_size": spec.batch_size, "seed": spec.seed} | about_data(spec)
 
     for index, (run_spec, model, name) in enumerate(zip(spec.runs, models, names, strict=True)):
         entry = pretrained.ship(model, describe(run_spec, _swaps(state, index)), name, x, measure, options.to)
         print(json.dumps({name: entry}) if options.json else f"{name}: {entry['bits']} bits, NLL {entry['nll']:.2f}")
-    pretrained.write_digits(pretrained.choose_digits(data), options.to)
+    if spec.dataset == "mnist":
+        pretrained.write_digits(pretrained.choose_digits(data), options.to)
     return 0
 
 

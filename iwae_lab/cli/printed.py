@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from iwae_core.data import DATASETS
 from iwae_core.evaluation.estimate import estimate
 from iwae_core.evaluation.held_out import Curves
 from iwae_core.training.events import Swapped
@@ -46,6 +47,11 @@ def describe(run_spec: RunSpec, swaps: Sequence[Swap | Swapped]) -> dict[str, An
     return began | run_spec.settings | {"swaps": later}
 
 
+def about_data(spec: ExperimentSpec) -> dict[str, str]:
+    """Which images a model was trained on, and how they were binarised."""
+    return {"dataset": spec.dataset, "binarisation": spec.binarisation}
+
+
 def curve_summary(ks: Sequence[int], curves: Curves) -> dict[str, Any]:
     """Test NLL and both bounds at every k, means over images with standard errors, in nats."""
     iwae, elbo = estimate(curves.iwae.numpy()), estimate(curves.elbo.numpy())
@@ -66,6 +72,7 @@ def curve_summary(ks: Sequence[int], curves: Curves) -> dict[str, Any]:
 def evaluation_table(result: dict[str, Any]) -> Iterator[str]:
     """The result of `evaluate` in lines."""
     size = f"{result['images']} test images, {result['samples']} samples each"
+    yield f"{DATASETS[result['dataset']].label}, {result['binarisation']} binarisation"
     yield f"{size}, nats per image, after {result['step']:,} training steps"
     yield f"{'estimator':>16} {'k':>7} {'test NLL':>18} {'ELBO':>9} {'active units':>13} {'lead over the first':>20}"
     for row in result["runs"]:

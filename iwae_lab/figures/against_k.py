@@ -33,14 +33,14 @@ def _bounds_summary(history: History, view: View) -> str:
         return NO_EVALUATION
     runs = zip(history.labels, snapshot.iwae[:, at].mean(-1), snapshot.elbo.mean(-1), strict=True)
     parts = [f"{label} model: L_k {iwae:.1f}, ELBO {elbo:.1f}" for label, iwae, elbo in runs]
-    start = f"Bounds on held-out digits against k. At k = {history.spec.eval_ks[at]}"
+    start = f"Bounds on held-out images against k. At k = {history.spec.eval_ks[at]}"
     return sentence(start, parts, " nats per image")
 
 
 @FIGURES.register(
     "bounds",
     label="Bounds against k",
-    caption="Both bounds of each model on held-out digits, with two standard errors, as k varies.",
+    caption="Both bounds of each model on held-out images, with two standard errors, as k varies.",
     summary=_bounds_summary,
     place=Place.PLOT,
     short="Bounds",

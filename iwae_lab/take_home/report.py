@@ -16,10 +16,8 @@ from iwae_core.data import DATASETS
 from iwae_core.estimators import ESTIMATORS
 from iwae_core.models import MODELS
 from iwae_core.training.events import Failed, Finished
-from iwae_core.training.fields import limits
-from iwae_core.training.schedules import SCHEDULES
+from iwae_core.training.fields import choices, limits
 from iwae_core.training.spec import ExperimentSpec, RunSpec, Swap
-from iwae_core.training.starts import STARTS
 from iwae_lab.arguments import command
 from iwae_lab.figures import COLOURS, FIGURES, Place, digit_sheet, offered, plotly_js
 from iwae_lab.history.history import History
@@ -36,7 +34,7 @@ REPLAYED = ("bounds", "difference")  # readers can go back to each evaluation
 
 
 def report(history: History, dialect: words.Dialect = words.Dialect.STATISTICS) -> str:
-    """The whole experiment: what was trained, both bounds, training, digits, every setting and how to repeat it.
+    """The whole experiment: what was trained, both bounds, training, pictures, every setting and how to repeat it.
 
     Raises:
         ValueError: nothing has begun.
@@ -133,13 +131,13 @@ def _plotly_text(text: str) -> Markup:
 
 
 def _pictures(history: History, spec: ExperimentSpec) -> Iterator[tuple[str, bytes, int, str]]:
-    """Rows of digits after the last evaluation: their caption, the picture, how many there are, and their colour."""
+    """Rows of pictures after the last evaluation: their caption, the picture, how many there are, and their colour."""
     if history.originals is None or not history.snapshots:
         return
     snapshot = history.snapshots[-1]
-    yield "held-out digits", digit_sheet(history.originals), len(history.originals), "currentColor"
-    for what, digits in ("reconstructed", snapshot.reconstructions), ("sampled from the prior", snapshot.samples):
-        for run, row, colour in zip(spec.runs, digits, COLOURS, strict=False):
+    yield "held-out images", digit_sheet(history.originals), len(history.originals), "currentColor"
+    for what, rows in ("reconstructed", snapshot.reconstructions), ("sampled from the prior", snapshot.samples):
+        for run, row, colour in zip(spec.runs, rows, COLOURS, strict=False):
             yield f"{run.label}: {what}", digit_sheet(row), len(row), colour
 
 
@@ -158,9 +156,8 @@ def _swap(swap: Swap) -> str:
 
 def _settings(spec: ExperimentSpec) -> Iterator[tuple[str, str]]:
     """Every setting of the experiment and its value."""
-    yield "dataset", DATASETS[spec.dataset].label
-    yield "schedule", SCHEDULES[spec.schedule].label
-    yield "start", STARTS[spec.start].label
+    for name, registry in choices(ExperimentSpec).items():
+        yield name, registry[getattr(spec, name)].label
     for name, limit in limits(ExperimentSpec).items():
         value = getattr(spec, name)
         yield limit.label, "none" if value is None else f"{value:,}"

@@ -14,6 +14,8 @@ from iwae_core.training.spec import ExperimentSpec, RunSpec
 from iwae_lab.history.history import History, Training
 from iwae_lab.take_home.recipe import performed
 
+ABOUT_DATA = "dataset", "binarisation"  # columns beside those of `Row`: the same in every row
+
 
 class Row(NamedTuple):
     """One number; None where a column does not apply. `what` is one of
@@ -48,18 +50,20 @@ class Row(NamedTuple):
 
 
 def csv_text(history: History, every: int = 1) -> str:
-    """Every number of an experiment as RFC 4180 text, the columns those of `Row`; floats can be read back to the bit.
+    """Every number of an experiment as RFC 4180 text; floats can be read back to the bit.
 
-    Of the training steps, those divisible by `every` and the newest; 1 leaves nothing out. All text in it is a column
-    name or a name from a registry, so no cell can be a formula.
+    The columns are those of `Row`, then the data set and its binarisation. Of the training steps, those divisible by
+    `every` and the newest; 1 leaves nothing out. All text in it is a column name or a name from a registry, so no cell
+    can be a formula.
 
     Raises:
         ValueError, SpecError: as `rows`.
     """
-    text = io.StringIO(newline="")
+    text, spec = io.StringIO(newline=""), performed(history)
+    data = [getattr(spec, name) for name in ABOUT_DATA]
     writer = csv.writer(text)
-    writer.writerow(Row._fields)
-    writer.writerows(rows(history, every))
+    writer.writerow((*Row._fields, *ABOUT_DATA))
+    writer.writerows((*row, *data) for row in rows(history, every))
     return text.getvalue()
 
 

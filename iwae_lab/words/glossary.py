@@ -302,7 +302,7 @@ TERMS = {
     ),
     # Judging.
     "held_out": Term(
-        "x", "held-out digits", "test digits", "Data that no parameter has seen.", "iwae_core.data.Dataset.held_out"
+        "x", "held-out images", "test images", "Data that no parameter has seen.", "iwae_core.data.Dataset.held_out"
     ),
     "nll": Term(
         "−L_5000",
@@ -315,7 +315,7 @@ TERMS = {
         "",
         "paired difference",
         "per-example difference",
-        "The same digits and noise for both models.",
+        "The same images and noise for both models.",
         "iwae_lab.history.reading.Reading.iwae_lead",
     ),
     "reconstruction": Term(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from iwae_core.data import DATASETS
 from iwae_core.estimators import ESTIMATORS, Target
 from iwae_core.evaluation.estimate import Estimate
 from iwae_core.models import MODELS
@@ -63,13 +64,13 @@ SETTINGS_NOTE = (
     "Equal k is about equal cost: VAE averages k {draws}, IWAE weighs them."
 )
 PRECISION = (
-    "± and the bands are two standard errors over {held_out}. The bands are wide because digits differ, for all "
-    "models alike; differences are paired (same digits, same noise) and far more certain."
+    "± and the bands are two standard errors over {held_out}. The bands are wide because images differ, for all "
+    "models alike; differences are paired (same images, same noise) and far more certain."
 )
 RECORDED = "Recorded experiment"
 WHICH_RECORDED = "recorded experiment shown"
 WORSE_ELBO = (
-    "$L_k$ asks that some of the k {draws} explain the digit, the ELBO that all of them do. So the {q} spreads out: "
+    "$L_k$ asks that some of the k {draws} explain the image, the ELBO that all of them do. So the {q} spreads out: "
     "alone it is a worse {posterior}, with its weights a better one. Its ELBO misjudges such a model."
 )
 INTERRUPTED = "Its worker process is gone. What it had reported is below; Go on resumes it from its last saved state."
@@ -83,6 +84,8 @@ def describe(spec: ExperimentSpec) -> str:
     size = f"{spec.steps:,} steps of {spec.batch_size} images"
     models = ", ".join(dict.fromkeys(MODELS[run.model].label for run in spec.runs))
     start = "" if spec.start == RANDOM else f" from the {STARTS[spec.start].label},"
+    size += f" of {DATASETS[spec.dataset].label}" if spec.dataset != ExperimentSpec.dataset else ""
+    size += f", {spec.binarisation} binarisation" if spec.binarisation != ExperimentSpec.binarisation else ""
     return f"{runs}, {models},{start} {size}, learning rate {spec.learning_rate:g}, seed {spec.seed}"
 
 

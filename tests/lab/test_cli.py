@@ -38,7 +38,8 @@ def test_train_and_evaluate_as_a_user_would(tmp_path: Path) -> None:
 def test_evaluate_prints_the_promised_json(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(trained), "--k", "100", "--limit", "5", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert result.keys() == {"runs", "images", "samples", "step"}
+    assert result.keys() == {"runs", "images", "samples", "step", "dataset", "binarisation"}
+    assert (result["dataset"], result["binarisation"]) == ("mnist", "dynamic")
     assert (result["images"], result["samples"], result["step"]) == (5, 100, 3)
     assert [(run["estimator"], run["k"]) for run in result["runs"]] == [("vae", 5), ("iwae", 5)]
     for run in result["runs"]:
@@ -109,6 +110,21 @@ def test_signal_to_noise_against_k(trained: Path, capsys: pytest.CaptureFixture[
     assert "5 repetitions" in capsys.readouterr().out
 
 
+def test_data_and_their_binarisation_are_chosen_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, sizes = str(tmp_path / "x"), ["--k", "10", "--limit", "3"]
+    static = ["--dataset", "mnist", "--binarisation", "static"]
+    assert main(["train", "--estimator", "iwae", "--k", "2", "--out", folder, *static, *QUICK]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", folder, *sizes, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["binarisation"] == "static"
+    assert main(["evaluate", folder, *sizes]) == 0
+    assert "MNIST, static binarisation" in capsys.readouterr().out
+    report, table = tmp_path / "report.html", tmp_path / "numbers.csv"
+    assert main(["report", folder, "--out", str(report), "--csv", str(table)]) == 0
+    assert "static: each image drawn once" in report.read_text()
+    assert table.read_text().splitlines()[1].endswith(",mnist,static")
+
+
 def test_evaluate_prints_a_table_for_people(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(trained), "--k", "10", "--limit", "3"]) == 0
     output = capsys.readouterr().out
@@ -158,6 +174,8 @@ def test_a_swap_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         ("signal {old} --estimator vea", "unknown estimator 'vea'"),
         ("signal {old} --k 0", "must be a whole number from 1 to 5,000; got 0"),
         ("signal {old} --k five", "argument --k: expected whole numbers separated by commas; got 'five'"),
+        ("train --out {new} --dataset cifar", "unknown data set 'cifar'; choose from mnist, omniglot"),
+        ("train --out {new} --binarisation grey", "unknown binarisation 'grey'; choose from dynamic, static"),
         ("train --out {new} --schedule cosine", "unknown schedule 'cosine'; choose from constant, burda"),
         ("train --out {new} --swap 1:2:iwae", "expected RUN:STEP:ESTIMATOR:K, as in 0:1000:iwae:50; got '1:2:iwae'"),
         ("train --out {new} --swap 1:two:iwae:5", "expected RUN:STEP:ESTIMATOR:K"),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from iwae_core.bounds.lower import elbo, iwae_bound
-from iwae_core.data import DATASETS
+from iwae_core.data import DATASETS, Dataset, DataSource
 from iwae_core.evaluation.held_out import log_weights
 from iwae_core.models import MODELS, Model
 from iwae_lab.__main__ import main
@@ -108,15 +108,29 @@ def test_the_command_ships_every_run_with_what_it_achieves(tmp_path: Path, capsy
     evaluated = json.loads(capsys.readouterr().out)["runs"]
     entries = manifest(models)
     assert list(entries) == ["vae", "iwae"]
+    assert (models / pretrained.DIGITS).exists()
     for entry, run_result in zip(entries.values(), evaluated, strict=True):
         assert entry["spec"]["estimator"] == run_result["estimator"]
         assert (entry["samples"], entry["images"], entry["step"]) == (10, 20, 2)
+        assert (entry["dataset"], entry["binarisation"]) == ("mnist", "dynamic")
         assert entry["nll"] == pytest.approx(run_result["nll"], abs=2 * TOLERANCE)
         assert entry["nll"] != run_result["nll"], "measured before storing"
         assert entry["elbo_stderr"] == pytest.approx(run_result["curve"]["elbo_stderr"][0], rel=0.01)
         assert entry["active_units"] == run_result["active_units"]
     assert main(["ship", str(run), "--name", "vae", "--to", str(models)]) == 2
     assert "give 2 names" in capsys.readouterr().err
+
+
+def test_models_of_other_data_leave_the_digits_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    white = torch.zeros(20, 784, dtype=torch.uint8)
+    other = DataSource(lambda: Dataset(white, white[:, 0], white, white[:, 0]), "Nothing", "")
+    monkeypatch.setitem(DATASETS._items, "nothing", other)
+    quick = ["--batch-size", "4", "--eval-images", "2", "--eval-k", "2", "--model", "one_layer_2d", "--k", "2"]
+    run, models, data = tmp_path / "run", tmp_path / "models", ["--dataset", "nothing", "--estimator", "iwae"]
+    assert main(["train", *data, "--steps", "2", "--out", str(run), *quick]) == 0
+    assert main(["ship", str(run), "--name", "nothing", "--to", str(models), "--k", "10", "--limit", "20"]) == 0
+    assert manifest(models)["nothing"]["dataset"] == "nothing"
+    assert not (models / pretrained.DIGITS).exists()
 
 
 def test_the_digits_are_test_images_one_of_each_class(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from iwae_core.data import BINARISATIONS, DATASETS
 from iwae_core.training.events import Snapshot, Swapped
 from iwae_core.training.spec import ExperimentSpec, RunSpec, Swap
 from iwae_core.training.starts import STARTS
@@ -26,6 +27,7 @@ from iwae_lab.history.history import History
 from iwae_lab.records.folder import LOG
 from iwae_lab.records.log import read_log
 from iwae_lab.take_home.recipe import performed, snippet
+from iwae_lab.words.sentences import describe
 from tests.support.told import NO_OPTIONS, QUICK, SWAPPING, small, told
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +56,13 @@ def test_commands_and_code_name_only_what_is_not_a_default() -> None:
     ) in snippet(ExperimentSpec())
     assert '        RunSpec("miwae", 4, model="one_layer_2d", repeats=2),\n' in snippet(SWAPPING)
     assert '    schedule="burda",\n' in snippet(SWAPPING)
+
+
+def test_data_are_named_by_command_code_and_phrase() -> None:
+    spec = replace(QUICK, dataset="omniglot", binarisation="static")
+    assert "--dataset omniglot --binarisation static --out" in command(spec)
+    assert '    dataset="omniglot",\n' in snippet(spec)
+    assert "4 steps of 3 images of OMNIGLOT, static binarisation, learning rate" in describe(spec)
 
 
 def made_by_the_engine(spec: ExperimentSpec, folder: Path, swap: Swap | None = None) -> History:
@@ -130,7 +139,12 @@ any_run = st.one_of(
 )
 any_numbers = st.fixed_dictionaries(
     {"steps": st.integers(5, 20_000_000)},
-    optional={"learning_rate": st.floats(1e-6, 0.1), "seed": st.integers(0, 2**31 - 1)},
+    optional={
+        "learning_rate": st.floats(1e-6, 0.1),
+        "seed": st.integers(0, 2**31 - 1),
+        "dataset": st.sampled_from(list(DATASETS)),
+        "binarisation": st.sampled_from(list(BINARISATIONS)),
+    },
 )
 
 

@@ -8,6 +8,7 @@ import statistics
 
 import pytest
 
+from iwae_core.data import BINARISATIONS, DATASETS
 from iwae_core.estimators import ESTIMATORS
 from iwae_core.models import MODELS
 from iwae_core.training.events import Progress, Swapped
@@ -17,6 +18,8 @@ from iwae_lab.take_home.recipe import performed
 from iwae_lab.take_home.report import report
 from iwae_lab.take_home.table import Row, csv_text, rows
 from tests.support.told import LOG_WEIGHTS, QUICK, small, snapshot, telling, told
+
+HEAD = ",".join([*Row._fields, "dataset", "binarisation"])
 
 
 def read(text: str) -> list[dict[str, str]]:
@@ -143,13 +146,16 @@ def test_rows_name_the_estimator_and_k_of_their_step() -> None:
 def test_the_text_is_rfc_4180_and_no_cell_is_a_formula() -> None:
     text = csv_text(small())
     lines = text.split("\r\n")
-    assert lines[0] == ",".join(Row._fields)
+    assert lines[0] == HEAD
+    assert all(line.endswith(",mnist,dynamic") for line in lines[1:-1])
     assert lines[-1] == ""
     assert "\n" not in text.replace("\r\n", "")
     number = re.compile(r"-?\d+(\.\d+)?(e[+-]\d+)?")
     cells = [cell for row in csv.reader(io.StringIO(text)) for cell in row]
     assert all(not cell or number.fullmatch(cell) or re.fullmatch(r"[A-Za-z]\w*", cell) for cell in cells)
-    assert all(re.fullmatch(r"[A-Za-z]\w*", name) for name in (*ESTIMATORS, *MODELS)), "these are all the text in it"
+    assert all(re.fullmatch(r"[A-Za-z]\w*", name) for name in (*ESTIMATORS, *MODELS, *DATASETS, *BINARISATIONS)), (
+        "these are all the text in it"
+    )
     with pytest.raises(SpecError, match="unknown estimator '=1"):
         csv_text(told(QUICK, Swapped(0, 0, "=1+1", 2)))
 
@@ -163,7 +169,7 @@ def test_only_whoever_asks_for_fewer_steps_gets_fewer() -> None:
 
 
 def test_experiments_that_have_not_got_far() -> None:
-    assert csv_text(told(QUICK)) == ",".join(Row._fields) + "\r\n"
+    assert csv_text(told(QUICK)) == HEAD + "\r\n"
     for take_home in csv_text, report, performed:
         with pytest.raises(ValueError, match="got a history without its beginning"):
             take_home(History())

@@ -105,8 +105,8 @@ print(draw(Look("wins")))
 
 def test_a_figure(house: Path) -> None:
     assert passed(follow("A figure", house)) >= 4
-    assert "On how many digits a model is ahead" in (house / "wins.html").read_text()
+    assert "On how many images a model is ahead" in (house / "wins.html").read_text()
     label, drawing = python(OFFERED, house).splitlines()
     assert label == "Wins"
     assert json.loads(drawing)["points"]["name"] == "k"
-    assert json.loads(drawing)["description"].startswith("Share of held-out digits")
+    assert json.loads(drawing)["description"].startswith("Share of held-out images")
