@@ -17,6 +17,7 @@ from benchmarks.contestants.contestant import LAYERS
 from benchmarks.contestants.core import linear_maps
 from benchmarks.process import Worker
 from iwae_core.data import DATASETS
+from iwae_core.device import processor
 from iwae_core.training.run import Run
 from iwae_core.training.spec import ExperimentSpec, RunSpec
 
@@ -93,16 +94,9 @@ def _compare(comparison: Comparison, cores: Sequence[int], peers: str, effort: E
 
 def machine() -> dict[str, Any]:
     """Where this was measured."""
-    names = [line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")]
-    processor = names[0] if names else "unknown processor"
     return {
-        "processor": processor,
+        "processor": processor(),
         "cores": os.cpu_count(),
         "python": sys.version.split()[0],
         "torch": torch.__version__,
     }
-
-
-def _cpuinfo() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []

@@ -5,6 +5,7 @@ Random numbers are drawn on the processor and moved, so an experiment is the sam
 
 import copy
 import os
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -41,3 +42,18 @@ def like(module: nn.Module) -> Tensor:
 def on_processor(module: Module) -> Module:
     """The module itself if the processor has it, else a copy there: for what is small and goes to the page."""
     return module if like(module).device.type == "cpu" else copy.deepcopy(module).cpu()
+
+
+def processor() -> str:
+    """What the processor calls itself, where the system tells."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown processor"
+    )
+
+
+def machine() -> str:
+    """What models are trained on here, in words."""
+    device = training_device()
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()} cores of {processor()}"

@@ -16,9 +16,10 @@ FLOORS: dict[str, list[set[str]]] = {
         {"training"},
     ],
     "iwae_lab": [
+        {"paper"},
         {"arguments", "history", "records"},
         {"engines", "figures", "shipped", "words"},
-        {"lessons", "take_home"},
+        {"lessons", "reproducing", "take_home"},
         {"cli"},
         {"__main__"},
     ],

@@ -9,6 +9,7 @@ from iwae_core.models import Model
 from iwae_core.randomness import generator
 
 ACTIVE = 0.01  # the variance above which a unit counts as active
+SAMPLES = 50  # of the layers below, for the mean of a higher one
 
 
 @torch.no_grad()
@@ -27,6 +28,11 @@ def active_units(
         torch.cat([mean for mean, _ in layer]).var(0) - torch.cat([noise for _, noise in layer]).mean(0)
         for layer in zip(*parts, strict=True)
     ]
+
+
+def active_counts(model: Model, x: Float[Tensor, "images pixels"], seed: int) -> list[int]:
+    """The number of active units of each stochastic layer, nearest to x first."""
+    return [int((layer > ACTIVE).sum()) for layer in active_units(model, x, SAMPLES, seed)]
 
 
 def _unit_means(model: Model, x: Tensor, samples: int, randomness: torch.Generator) -> list[tuple[Tensor, Tensor]]:

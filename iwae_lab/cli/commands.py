@@ -9,13 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from iwae_core.bounds.curves import nested_grid
 from iwae_core.bounds.lower import iwae_bound
 from iwae_core.device import training_device
 from iwae_core.estimators import ESTIMATORS
-from iwae_core.evaluation.activity import ACTIVE, active_units
+from iwae_core.evaluation.activity import active_counts
 from iwae_core.evaluation.estimate import estimate
 from iwae_core.evaluation.evidence import simulated_evidence
 from iwae_core.evaluation.held_out import bound_curves, log_weights
@@ -39,6 +37,7 @@ from iwae_lab.cli.printed import (
     signal_table,
     training_summary,
 )
+from iwae_lab.cli.reproduce import reproduce
 from iwae_lab.engines.runner import run
 from iwae_lab.history.history import History
 from iwae_lab.records.folder import CHECKPOINT, LOG, SPEC, rewind, saved
@@ -46,8 +45,6 @@ from iwae_lab.records.log import LogReader, outcome
 from iwae_lab.shipped import models as pretrained
 from iwae_lab.take_home.report import report as html_report
 from iwae_lab.take_home.table import csv_text
-
-ACTIVITY_SAMPLES = 50  # of the layers below, for the mean of a higher one
 
 
 def train(options: argparse.Namespace) -> int:
@@ -107,7 +104,7 @@ def evaluate(options: argparse.Namespace) -> int:
         runs.append(
             describe(run_spec, _swaps(state, index))
             | curve_summary(ks, curves)
-            | {"active_units": _active(model.cpu(), x, spec.seed), "lead": lead, "lead_stderr": stderr}
+            | {"active_units": active_counts(model.cpu(), x, spec.seed), "lead": lead, "lead_stderr": stderr}
         )
     result = {"runs": runs, "images": len(x), "samples": options.k, "step": state["step"], **about_data(spec)}
     print(json.dumps(result) if options.json else "\n" + "\n".join(evaluation_table(result)))
@@ -182,7 +179,7 @@ def ship(options: argparse.Namespace) -> int:
         curves = bound_curves(model, x, ks, spec.seed, lambda done: show_progress("image", done, len(x), options.json))
         found = curve_summary(ks, curves)
         found["elbo_stderr"] = found.pop("curve")["elbo_stderr"][0]
-        found |= {"active_units": _active(model, x, spec.seed), "images": len(x), "samples": options.k}
+        found |= {"active_units": active_counts(model, x, spec.seed), "images": len(x), "samples": options.k}
         return found | {"step": state["step"], "batch_size": spec.batch_size, "seed": spec.seed} | about_data(spec)
 
     for index, (run_spec, model, name) in enumerate(zip(spec.runs, models, names, strict=True)):
@@ -191,11 +188,6 @@ def ship(options: argparse.Namespace) -> int:
     if spec.dataset == "mnist":
         pretrained.write_digits(pretrained.choose_digits(data), options.to)
     return 0
-
-
-def _active(model: Model, x: Tensor, seed: int) -> list[int]:
-    """The number of active units of each stochastic layer."""
-    return [int((layer > ACTIVE).sum()) for layer in active_units(model, x, ACTIVITY_SAMPLES, seed)]
 
 
 def bench(options: argparse.Namespace) -> int:
@@ -228,5 +220,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "signal": signal,
     "report": report,
     "ship": ship,
+    "reproduce": reproduce,
     "bench": bench,
 }

@@ -1,6 +1,9 @@
 """The commands and their options."""
 
+import argparse
 import sys
+from contextlib import suppress
+from fractions import Fraction
 from pathlib import Path
 
 from iwae_core.estimators import ESTIMATORS
@@ -8,6 +11,7 @@ from iwae_core.training.fields import Limits, limits
 from iwae_core.training.spec import ExperimentSpec
 from iwae_lab import __version__
 from iwae_lab.arguments import PROGRAM, Parser, number_options, train_options
+from iwae_lab.paper.groups import GROUPS
 from iwae_lab.shipped.manifest import SHIPPED
 
 
@@ -15,9 +19,8 @@ def parser() -> Parser:
     """The commands and their options, with defaults and limits from the specification."""
     root = Parser(prog=PROGRAM, description="Train and compare multi-sample variational bounds.")
     root.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    commands = root.add_subparsers(
-        required=True, dest="command", metavar="demo | train | evaluate | evidence | signal | report | ship | bench"
-    )
+    named = "demo | train | evaluate | evidence | signal | report | ship | reproduce | bench"
+    commands = root.add_subparsers(required=True, dest="command", metavar=named)
     train_options(commands.add_parser("train", help="train one or more estimators in lockstep"))
 
     evaluate = commands.add_parser("evaluate", help="bounds of a trained experiment on test images")
@@ -37,6 +40,8 @@ def parser() -> Parser:
     ship.add_argument("--to", type=Path, default=SHIPPED, help="folder of the manifest (default: the program's own)")
     number_options(ship, {"k": (limits(ExperimentSpec)["eval_k"], 5000)})
     number_options(ship, {"limit": (limits(ExperimentSpec)["eval_images"], 1000)})
+
+    reproduce_options(commands.add_parser("reproduce", help="train and evaluate the cells of the paper's tables"))
 
     bench = commands.add_parser("bench", help="speed, side by side with other libraries (in a clone of the repository)")
     bench.add_argument("--quick", action="store_true", help="one small size and few rounds: to see that it works")
@@ -60,6 +65,30 @@ def parser() -> Parser:
     return root
 
 
+def reproduce_options(reproduce: argparse.ArgumentParser) -> None:
+    """Which cells, how much of the paper's training, for how long, and where."""
+    reproduce.add_argument("--cells", default="mnist", help=f"comma list of mnist, omniglot, {', '.join(GROUPS)}")
+    reproduce.add_argument("--share", type=_share, default=SHARE, help=f"of the paper's training (default {SHARE})")
+    here = Path("runs/reproduced")
+    reproduce.add_argument(
+        "--out", type=Path, default=here, metavar="DIR", help=f"folder of the cells (default {here})"
+    )
+    adopted = "copies finished trainings of the same experiments from there; may be given several times"
+    reproduce.add_argument("--adopt", type=Path, action="append", default=[], metavar="DIR", help=adopted)
+    number_options(reproduce, {"hours": (Limits(0.0, 10_000.0, "time for this sitting"), None)})
+    number_options(reproduce, {"seed": (limits(ExperimentSpec)["seed"], 0)})
+    number_options(reproduce, {"k": (limits(ExperimentSpec)["eval_k"], 5000)})
+    number_options(reproduce, {"limit": (limits(ExperimentSpec)["eval_images"], 10_000)})
+
+
+def _share(text: str) -> Fraction:
+    with suppress(ValueError, ZeroDivisionError):
+        if 0 < (share := Fraction(text)) <= 1:
+            return share
+    raise argparse.ArgumentTypeError(f"must be a share of the paper's training such as 1/30, at most 1; got {text!r}")
+
+
+SHARE = Fraction(1, 30)
 SIGNAL = {
     "images": (Limits(2, 1000, "test images of one minibatch"), 20),
     "repeats": (Limits(2, 100_000, "repetitions of each gradient"), 100),

@@ -1,7 +1,7 @@
 """What the command line prints: a dictionary for programs, a table for people."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from iwae_core.data import DATASETS
@@ -11,6 +11,8 @@ from iwae_core.training.events import Swapped
 from iwae_core.training.spec import ExperimentSpec, RunSpec, Swap
 from iwae_lab.history.history import History
 from iwae_lab.history.verdict import Verdict, verdicts
+from iwae_lab.paper.cells import PAPER
+from iwae_lab.paper.results import Result
 from iwae_lab.words import headline
 
 EVIDENCE_K = 5000
@@ -102,6 +104,20 @@ def signal_table(result: dict[str, Any]) -> Iterator[str]:
             yield f"{_stages(row)} {signal['estimator']:>20} {signal['k']:>5} {ratios}"
 
 
+def reproduced_table(results: Iterable[Result]) -> Iterator[str]:
+    """Results beside the paper's, in lines."""
+    yield f"{'':>32} {'test NLL':>16} {'paper':>7} {'active':>7} {'paper':>7} {'ELBO':>8} {'lead':>16}"
+    place = ""
+    for found in results:
+        if place != (place := found.cell.place):
+            yield place
+        paper, nll = PAPER[found.cell], f"{found.nll:.2f} +- {found.nll_stderr:.2f}"
+        active, reported = ("+".join(map(str, units)) for units in (found.active_units, paper.active_units))
+        lead = "" if found.lead is None else f"{found.lead:+.2f} +- {found.lead_stderr:.2f}"
+        counts = f"{nll:>16} {paper.nll:>7.2f} {active:>7} {reported:>7} {found.elbo:>8.2f} {lead:>16}"
+        yield f"{found.cell.label.replace('→', '>'):>32} {counts}"
+
+
 def _stages(row: dict[str, Any]) -> str:
     estimators, ks = (">".join(str(stage[name]) for stage in (row, *row["swaps"])) for name in ("estimator", "k"))
     return f"{estimators:>16} {ks:>7}"
@@ -115,8 +131,9 @@ def show_headline(history: History) -> None:
         )
 
 
-def show_progress(unit: str, done: int, total: int, quiet: bool) -> None:
+def show_progress(unit: str, done: int, total: int, quiet: bool, more: str = "") -> None:
     """A bar on a terminal; nothing elsewhere."""
     if not quiet and sys.stderr.isatty():
         filled = 30 * done // total
-        print(f"\r[{'#' * filled}{'.' * (30 - filled)}] {unit} {done}/{total}", end="", file=sys.stderr, flush=True)
+        bar = f"\r[{'#' * filled}{'.' * (30 - filled)}] {unit} {done}/{total}{more}"
+        print(bar, end="", file=sys.stderr, flush=True)

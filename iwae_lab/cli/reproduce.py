@@ -1,0 +1,118 @@
+"""The command that fills the tables of the paper, cell by cell, in as many sittings as it takes."""
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
+
+from iwae_core.training.spec import ExperimentSpec
+from iwae_lab.arguments import UsageError
+from iwae_lab.cli.printed import reproduced_table, show_progress
+from iwae_lab.paper.groups import GROUPS, IMAGES, TEST_IMAGES, Group
+from iwae_lab.paper.results import Result, to_json
+from iwae_lab.reproducing.evaluation import evaluate, images_done, is_evaluated, results
+from iwae_lab.reproducing.pace import evaluation_seconds, training_seconds
+from iwae_lab.reproducing.training import adopt, begin, is_begun, is_trained, steps_made, train
+
+RESULTS = "results.json"
+
+
+def reproduce(options: argparse.Namespace) -> int:
+    """Train and evaluate the cells asked for, each from where it stopped, until all are done or the time is over."""
+    until = time.monotonic() + 3600 * (math.inf if options.hours is None else options.hours)
+    specs = {group: group.spec(options.share, options.seed) for group in _chosen(options.cells)}
+    for group, spec in specs.items():
+        if not is_begun(options.out / group.name, spec):
+            adopt(options.out / group.name, spec, options.adopt)
+    _say(options, *_plan(options, specs))
+    done = [_fill(options, group, spec, until) for group, spec in specs.items()]
+    found = _write(options)
+    if options.json:
+        print(to_json(found))
+    _say(options, *reproduced_table(found), f"These results are in {options.out / RESULTS}")
+    return 0 if all(done) else 1
+
+
+def _chosen(names: str) -> list[Group]:
+    """The groups of these names or data sets, each once."""
+    chosen: list[Group] = []
+    for name in names.split(","):
+        named = [group for group in GROUPS.values() if name in (group.name, group.cells[0].dataset)]
+        if not named:
+            raise UsageError(f"argument --cells: unknown cells {name!r}; choose from {', '.join([*IMAGES, *GROUPS])}")
+        chosen += named
+    return list(dict.fromkeys(chosen))
+
+
+def _say(options: argparse.Namespace, *lines: str) -> None:
+    """Lines for people, below a progress bar if there is one."""
+    if not options.json:
+        print("\n" * sys.stderr.isatty() + "\n".join(lines), flush=True)
+
+
+def _plan(options: argparse.Namespace, specs: Mapping[Group, ExperimentSpec]) -> Iterator[str]:
+    """For each group what it holds, how far it is, and about when it will be ready."""
+    left = 0.0
+    for group, spec in specs.items():
+        folder, images = options.out / group.name, _images(options, group)
+        state, made = "evaluated", steps_made(folder)
+        if not is_evaluated(folder, images, options.k):
+            state = f"step {made:,} of {spec.steps:,}"
+            # Table 2 goes on from models that are trained before it.
+            left += training_seconds(spec, made or max((swap.step for swap in spec.swaps), default=0))
+            left += evaluation_seconds(spec, images - images_done(folder, options.k), options.k)
+            state += f", ready about {_clock(left)}"
+        yield f"{group.name:>16}  {group.label}: {state}"
+
+
+def _clock(seconds: float) -> str:
+    """When so many seconds will have passed."""
+    return f"{datetime.now() + timedelta(seconds=seconds):%a %d %b %H:%M}"
+
+
+def _images(options: argparse.Namespace, group: Group) -> int:
+    return min(int(options.limit), TEST_IMAGES[group.cells[0].dataset])
+
+
+def _fill(options: argparse.Namespace, group: Group, spec: ExperimentSpec, until: float) -> bool:
+    """Do what is left of a group, as far as the time allows; returns whether nothing went wrong."""
+    folder, images = options.out / group.name, _images(options, group)
+    if is_evaluated(folder, images, options.k) or time.monotonic() >= until:
+        return True
+    if not is_begun(folder, spec):
+        begin(options.out, group, spec)
+    if not is_trained(folder):
+        _say(options, f"{group.name}: training from step {steps_made(folder):,}")
+        failed = train(folder, until, _progress(options, f"{group.name}: step", spec.steps, steps_made(folder)))
+        if failed:
+            print(f"iwae: {group.name}: {failed.message}", file=sys.stderr)
+            return False
+    if is_trained(folder):
+        _say(options, f"{group.name}: evaluating {images:,} images, from number {images_done(folder, options.k):,}")
+        report = _progress(options, f"{group.name}: image", images, images_done(folder, options.k))
+        if evaluate(folder, images, options.k, until, report):
+            _write(options)
+    return True
+
+
+def _progress(options: argparse.Namespace, unit: str, total: int, first: int) -> Callable[[int], None]:
+    """Shows how much is done, and by the speed since `first` when all will be."""
+    began = time.monotonic()
+
+    def report(done: int) -> None:
+        pace = (time.monotonic() - began) / max(1, done - first)
+        show_progress(unit, done, total, options.json, f", ready about {_clock(pace * (total - done))}")
+
+    return report
+
+
+def _write(options: argparse.Namespace) -> list[Result]:
+    """Put the results of all groups so far into one file."""
+    found = [row for group in GROUPS.values() for row in results(options.out, group, options.share, options.seed)]
+    options.out.mkdir(parents=True, exist_ok=True)
+    temporary = options.out / f"{RESULTS}.partial"
+    temporary.write_text(to_json(found))
+    temporary.replace(options.out / RESULTS)
+    return found

@@ -1,0 +1,1 @@
+"""The tables of Burda et al. 2016: what they report, the experiments behind them, and results of our own."""
