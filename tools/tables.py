@@ -1,4 +1,7 @@
-"""Writes the tables of README: `python -m tools.tables`. They are the estimators, the shipped models and the house."""
+"""Writes the tables of README: `python -m tools.tables`.
+
+They are the estimators, the shipped models, the paper's tables and the house.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,10 +9,11 @@ from pathlib import Path
 from iwae_core.data import DATASETS
 from iwae_core.estimators import ESTIMATORS, Estimator
 from iwae_core.models import MODELS
+from iwae_lab.paper.results import read
 from iwae_lab.shipped.manifest import SHIPPED, manifest
 from iwae_lab.words.numbers import markdown, minus
 from tests.support.enumeration import CASES
-from tools import house
+from tools import house, reproduced
 
 ROOT = Path(__file__).parents[1]
 HEAD = ("name", "θ climbs", "φ climbs", "unbiased", "gradient path", "works with", "mean verified exactly on", "source")
@@ -21,6 +25,7 @@ def tables() -> dict[str, str]:
     return {
         "estimators": markdown(HEAD, estimator_rows(), left=len(HEAD)),
         "models": markdown(MODELS_HEAD, model_rows(), left=3),
+        "reproduced": reproduced.tables(read()),
         "house": markdown(house.HEAD, house.rows(), left=len(house.HEAD)),
     }
 

@@ -14,6 +14,7 @@ from iwae_core.registry import discover
 from iwae_lab.figures.against_training_k import against_training_k, sweep_summary
 from iwae_lab.figures.digits import digit_sheet
 from iwae_lab.figures.marks import COLOURS
+from iwae_lab.figures.reproduced import reproduced, reproduced_summary
 
 discover(__name__, __path__)
 
@@ -25,5 +26,7 @@ __all__ = [
     "against_training_k",
     "digit_sheet",
     "offered",
+    "reproduced",
+    "reproduced_summary",
     "sweep_summary",
 ]

@@ -9,7 +9,8 @@ from iwae_core.estimators import ESTIMATORS
 from iwae_core.evaluation.estimate import Estimate
 from iwae_lab.figures.figure import STDERRS
 from iwae_lab.figures.marks import COLOURS, ELBO, L_K, Trace, axes, line
-from iwae_lab.history.sweep import TABLE_1, Point
+from iwae_lab.history.sweep import Point
+from iwae_lab.paper.cells import PAPER, Cell
 
 
 def against_training_k(points: Sequence[Point]) -> go.Figure:
@@ -42,7 +43,7 @@ def _lines(points: Sequence[Point], name: str, colour: str) -> list[Trace]:
         _line(f"{label}: {L_K}", ks, [point.l_k for point in own], colour, "solid"),
         _line(f"{label}: {ELBO}", ks, [point.elbo for point in own], colour, "dash"),
     ]
-    paper = {k: -nll for (estimator, k), nll in TABLE_1.items() if estimator == name}
+    paper = {cell.k: -found.nll for cell, found in PAPER.items() if cell == Cell("mnist", 1, name, cell.k)}
     if paper:
         traces.append(_paper(f"{label}, paper", paper, colour))
     return traces

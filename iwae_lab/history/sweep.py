@@ -15,15 +15,6 @@ from iwae_core.training.spec import ExperimentSpec, RunSpec
 from iwae_lab.history.history import History
 
 MAX_MEMBERS = 8
-# Test NLL in nats after 3280 epochs, one stochastic layer. Source: Burda et al. 2016, Table 1.
-TABLE_1 = {
-    ("vae", 1): 86.76,
-    ("vae", 5): 86.47,
-    ("vae", 50): 86.35,
-    ("iwae", 1): 86.76,
-    ("iwae", 5): 85.54,
-    ("iwae", 50): 84.78,
-}
 
 
 class Point(NamedTuple):

@@ -1,1 +1,1 @@
-"""The tables of Burda et al. 2016: what they report, the experiments behind them, and results of our own."""
+"""The paper's tables: what they report, the experiments behind them, and results of our own."""
