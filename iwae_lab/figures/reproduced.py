@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from iwae_core.estimators import ESTIMATORS
 from iwae_lab.figures.figure import STDERRS, sentence
-from iwae_lab.figures.marks import COLOURS, Trace, axes, dots, faint
+from iwae_lab.figures.marks import COLOURS, GREY, Trace, axes, dots, faint
 from iwae_lab.paper.cells import PAPER, Cell
 from iwae_lab.paper.results import Result
 
@@ -17,7 +17,7 @@ APART = 0.16  # of the distance between rows: how far a model is above or below 
 def reproduced(results: Mapping[Cell, Result], dataset: str = "mnist") -> go.Figure:
     """The test NLL of each cell with +-2 standard errors (filled), joined to the paper's (open); fewer nats are better.
 
-    A cell that has not been run shows the paper's alone.
+    A cell that has not been run shows the paper's alone, and says so.
     """
     cells, rows = shown(dataset), _rows(dataset)
     traces: list[Trace] = []
@@ -81,6 +81,10 @@ def _traces(label: str, colour: str, heights: Mapping[Cell, float], results: Map
         },
         {
             **dots([PAPER[cell].nll for cell in heights], list(heights.values()), marker=paper),
+            "mode": "markers+text",
+            "text": ["" if cell in results else "not yet run" for cell in heights],
+            "textposition": "middle right",
+            "textfont": {"color": GREY, "size": 11},
             "name": f"{label}, paper",
             "hovertemplate": "%{x:.2f}",
         },

@@ -64,6 +64,7 @@ def test_the_figure_has_every_model_of_ours_and_of_the_paper() -> None:
     for trace in marks.values():  # each mark is in the row of its cell
         assert all(abs(y - round(y)) < 0.3 for y in trace.y)
     assert round(marks["IWAE"].y[1]) == -rows.index("VAE → IWAE")
+    assert marks["IWAE, paper"].text == ("", "not yet run", "not yet run", "not yet run", "")
     joints = [trace for trace in figure.data if not trace.name]
     assert [x for x in joints[1].x if not math.isnan(x)] == pytest.approx([87.25, 85.54, 87.0, 84.88])
 
