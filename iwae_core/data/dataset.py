@@ -69,7 +69,7 @@ def dataset_of(
     """
     order = np.random.default_rng(0).permutation(len(test))
     arrays = train.reshape(len(train), -1), train_labels, test.reshape(len(test), -1)[order], test_labels[order]
-    return Dataset(*(torch.from_numpy(array.copy()) for array in arrays))
+    return Dataset(*(torch.from_numpy(np.require(array, requirements=["C", "W"])) for array in arrays))
 
 
 @lru_cache(maxsize=2)

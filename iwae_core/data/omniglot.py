@@ -41,7 +41,7 @@ def _load(directory: Path) -> Dataset:
             raise DataError(f"{path} holds {name} of shape {found[name].shape}, expected {shape}")
         if not (found[name].min() >= 0 and found[name].max() <= 1):  # a NaN is neither
             raise DataError(f"{path} holds {name} outside [0, 1]; is it the right file?")
-    train, train_labels, test, test_labels = (_of(name, found[name], path) for name in SHAPES)
+    train, train_labels, test, test_labels = (_of(name, found.pop(name), path) for name in SHAPES)
     return dataset_of(train, train_labels, test, test_labels)
 
 
