@@ -106,14 +106,15 @@ def signal_table(result: dict[str, Any]) -> Iterator[str]:
 
 def reproduced_table(results: Iterable[Result]) -> Iterator[str]:
     """Results beside the paper's, in lines."""
+    yield "+- is two standard errors over test images"
     yield f"{'':>32} {'test NLL':>16} {'paper':>7} {'active':>7} {'paper':>7} {'ELBO':>8} {'lead':>16}"
     place = ""
     for found in results:
         if place != (place := found.cell.place):
             yield place
-        paper, nll = PAPER[found.cell], f"{found.nll:.2f} +- {found.nll_stderr:.2f}"
+        paper, nll = PAPER[found.cell], f"{found.nll:.2f} +- {2 * found.nll_stderr:.2f}"
         active, reported = ("+".join(map(str, units)) for units in (found.active_units, paper.active_units))
-        lead = "" if found.lead is None else f"{found.lead:+.2f} +- {found.lead_stderr:.2f}"
+        lead = f"{found.lead:+.2f} +- {2 * found.lead_stderr:.2f}" if found.lead and found.lead_stderr else ""
         counts = f"{nll:>16} {paper.nll:>7.2f} {active:>7} {reported:>7} {found.elbo:>8.2f} {lead:>16}"
         yield f"{found.cell.label.replace('→', '>'):>32} {counts}"
 
