@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from iwae_core.training.spec import ExperimentSpec
 from iwae_lab.arguments import UsageError
-from iwae_lab.cli.printed import reproduced_table, show_progress
+from iwae_lab.cli.printed import CLEAR, reproduced_table, show_progress
 from iwae_lab.paper.groups import GROUPS, IMAGES, TEST_IMAGES, Group
 from iwae_lab.paper.results import Result, to_json
 from iwae_lab.reproducing.evaluation import evaluate, images_done, is_evaluated, results
@@ -47,9 +47,9 @@ def _chosen(names: str) -> list[Group]:
 
 
 def _say(options: argparse.Namespace, *lines: str) -> None:
-    """Lines for people, below a progress bar if there is one."""
+    """Lines for people, in the place of a progress bar if there is one."""
     if not options.json:
-        print("\n" * sys.stderr.isatty() + "\n".join(lines), flush=True)
+        print(CLEAR * sys.stderr.isatty() + "\n".join(lines), flush=True)
 
 
 def _plan(options: argparse.Namespace, specs: Mapping[Group, ExperimentSpec]) -> Iterator[str]:
