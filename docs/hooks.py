@@ -14,7 +14,7 @@ from mkdocs.structure.files import File, Files
 
 import iwae_core
 from iwae_core.bounds import BOUNDS
-from iwae_core.data import DATASETS
+from iwae_core.data import BINARISATIONS, DATASETS
 from iwae_core.estimators import ESTIMATORS, Estimator
 from iwae_core.models import MODELS
 from iwae_core.registry import Registry
@@ -31,6 +31,7 @@ REGISTRIES: dict[str, tuple[Registry[Any], str, str, tuple[str, ...]]] = {
     "estimators": (ESTIMATORS, "Estimators", "iwae_core.estimators", ("label", "theta", "phi", "unbiased", "least_k")),
     "models": (MODELS, "Models", "iwae_core.models", ("label", "source")),
     "data": (DATASETS, "Data sets", "iwae_core.data", ("label", "source")),
+    "binarisations": (BINARISATIONS, "Binarisations", "iwae_core.data.binarisation", ("label", "source")),
     "schedules": (SCHEDULES, "Schedules", "iwae_core.training.schedules", ("label", "source")),
     "figures": (FIGURES, "Figures", "iwae_lab.figures", ("caption",)),
 }
@@ -120,8 +121,8 @@ def face() -> Iterator[str]:
     for name in iwae_core.__all__:
         value = getattr(iwae_core, name)
         if isinstance(value, Registry):
-            page = next(page for page, (registry, *_) in REGISTRIES.items() if registry is value)
-            rows.append([f"[`{name}`](../{page}.md)", f"every {value.kind} by name"])
+            pages = [f"../{page}.md" for page, (registry, *_) in REGISTRIES.items() if registry is value]
+            rows.append([f"[`{name}`]({pages[0]})" if pages else f"`{name}`", f"every {value.kind} by name"])
         else:
             rows.append([f"[`{name}`][{value.__module__}.{value.__qualname__}]", doc(value).split("\n\n")[0]])
     yield table(["name", "what it is"], rows)
