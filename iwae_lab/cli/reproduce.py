@@ -17,6 +17,7 @@ from iwae_lab.reproducing.pace import evaluation_seconds, training_seconds
 from iwae_lab.reproducing.training import adopt, begin, is_begun, is_trained, steps_made, train
 
 RESULTS = "results.json"
+SAY_EVERY = 600.0  # seconds, where there is no terminal for a bar
 
 
 def reproduce(options: argparse.Namespace) -> int:
@@ -26,7 +27,8 @@ def reproduce(options: argparse.Namespace) -> int:
     for group, spec in specs.items():
         if not is_begun(options.out / group.name, spec):
             adopt(options.out / group.name, spec, options.adopt)
-    _say(options, *_plan(options, specs))
+    if not options.json:
+        _say(options, *_plan(options, specs))
     done = [_fill(options, group, spec, until) for group, spec in specs.items()]
     found = _write(options)
     if options.json:
@@ -98,12 +100,17 @@ def _fill(options: argparse.Namespace, group: Group, spec: ExperimentSpec, until
 
 
 def _progress(options: argparse.Namespace, unit: str, total: int, first: int) -> Callable[[int], None]:
-    """Shows how much is done, and by the speed since `first` when all will be."""
-    began = time.monotonic()
+    """Shows how much is done, and by the speed since `first` when all will be; now and then as a line, for a log."""
+    began = said = time.monotonic()
 
     def report(done: int) -> None:
-        pace = (time.monotonic() - began) / max(1, done - first)
-        show_progress(unit, done, total, options.json, f", ready about {_clock(pace * (total - done))}")
+        nonlocal said
+        now = time.monotonic()
+        ready = f", ready about {_clock((now - began) / max(1, done - first) * (total - done))}"
+        show_progress(unit, done, total, options.json, ready)
+        if now - said >= SAY_EVERY and not sys.stderr.isatty():
+            said = now
+            _say(options, f"{unit} {done:,} of {total:,}{ready}")
 
     return report
 

@@ -16,6 +16,7 @@ from iwae_core.training.run import Run
 from iwae_core.training.spec import ExperimentSpec
 from iwae_lab.__main__ import main
 from iwae_lab.arguments import parsed, requested
+from iwae_lab.cli import reproduce as cli
 from iwae_lab.engines.runner import run
 from iwae_lab.paper import groups
 from iwae_lab.paper.cells import PAPER, TABLE_2, Cell
@@ -202,6 +203,18 @@ def test_no_time_means_no_work_and_a_usable_file(tmp_path: Path, capsys: pytest.
     plan = capsys.readouterr().out
     assert "mnist_l1_k1  MNIST, one stochastic layer: VAE = IWAE, k = 1: step 0 of 10, ready about" in plan
     assert "VAE, k = 1 → IWAE, k = 50 and IWAE, k = 50 → VAE, k = 1: step 0 of 17, ready about" in plan
+
+
+def test_a_log_tells_the_progress_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert reproduce(tmp_path / "quiet", cells="mnist_l1_k1") == 0
+    assert "mnist_l1_k1: step" not in capsys.readouterr().out
+    monkeypatch.setattr(cli, "SAY_EVERY", 0.0)
+    assert reproduce(tmp_path / "told", cells="mnist_l1_k1") == 0
+    told = capsys.readouterr().out
+    assert "mnist_l1_k1: step 7 of 10, ready about " in told
+    assert "mnist_l1_k1: image 0 of 6, ready about " in told
 
 
 # Trainings made elsewhere.
