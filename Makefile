@@ -38,9 +38,9 @@ models: .venv/program runs/models/2d/trained
 	$(BIN)/iwae reproduce $(REPRODUCE)
 	mkdir -p iwae_lab/assets/reproduced
 	cp runs/reproduced/results.json iwae_lab/assets/reproduced/results.json
-	$(BIN)/iwae ship runs/reproduced/mnist_l1_k1 --name vae_k1
+	$(BIN)/iwae ship runs/reproduced/mnist_l1_k1 --name vae_k1 --limit 10000
 	for k in 5 50; do \
-	    $(BIN)/iwae ship runs/reproduced/mnist_l1_k$$k --name vae_k$$k,iwae_k$$k || exit 1; \
+	    $(BIN)/iwae ship runs/reproduced/mnist_l1_k$$k --name vae_k$$k,iwae_k$$k --limit 10000 || exit 1; \
 	done
 	$(BIN)/iwae ship runs/models/2d --name vae_2d,iwae_2d
 	$(BIN)/python -m iwae_lab.lessons.measured
