@@ -17,7 +17,9 @@ from iwae_lab.__main__ import main
 from iwae_lab.arguments import requested
 from iwae_lab.cli.options import parser
 from iwae_lab.history.history import History
-from iwae_lab.records.log import read_log
+from iwae_lab.history.verdict import verdicts
+from iwae_lab.shipped.proof import PROOF
+from iwae_lab.shipped.recording import LABELS, recording
 from tools import tables
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +36,8 @@ def test_commands_of_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    first, *others = [command for command in arguments("train") if "runs/recorded" not in command]
+    taking_long = {f"runs/{name}" for name in LABELS}
+    first, *others = [command for command in arguments("train") if not taking_long & set(command)]
     assert main(first) == 0
     assert "runs/first" in capsys.readouterr().out
     assert main(arguments("evaluate")[0]) == 0
@@ -79,25 +82,36 @@ def test_the_black_box_example_prints_what_it_says(capsys: pytest.CaptureFixture
     assert evidence == pytest.approx(-31.312, abs=0.05), "four million draws from the prior, schools integrated out"
 
 
-@pytest.fixture(scope="module")
-def recorded() -> History:
-    return History(read_log(ROOT / re.findall(r"> (iwae_lab/assets/recorded/\S+)", README)[0]))
+@pytest.fixture(scope="module", params=LABELS)
+def recorded(request: pytest.FixtureRequest) -> tuple[str, History]:
+    return request.param, recording(request.param)
 
 
-def test_the_recorded_experiment_is_the_one_its_command_makes(recorded: History) -> None:
-    (command,) = [found for found in arguments("train") if "runs/recorded" in found]
-    assert recorded.spec == requested(parser().parse_args(command))
-    assert recorded.outcome
-    assert recorded.step == recorded.spec.steps
+def test_the_recorded_experiments_are_those_their_commands_make(recorded: tuple[str, History]) -> None:
+    name, history = recorded
+    assert f"xz -9 --stdout runs/{name}/events.jsonl > iwae_lab/assets/recorded/{name}.jsonl.xz" in README
+    (command,) = [found for found in arguments("train") if f"runs/{name}" in found]
+    assert history.spec == requested(parser().parse_args(command))
+    assert history.outcome
+    assert history.step == history.spec.steps
 
 
-def test_the_recorded_experiment_shows_what_the_page_says(recorded: History) -> None:
-    last = recorded.snapshots[-1]
+def test_the_recorded_experiments_show_what_the_page_says(recorded: tuple[str, History]) -> None:
+    last = recorded[1].snapshots[-1]
     fit = estimate(last.iwae[1, -1] - last.iwae[0, -1])
     own = estimate(last.elbo[1] - last.elbo[0])
     assert fit.mean > 3 * fit.stderr, "IWAE leads at the largest k"
     assert own.mean < -3 * own.stderr, "and its own ELBO is worse"
     assert estimate(last.iwae[:, 0] - last.elbo).mean == pytest.approx(0, abs=1e-4), "equal at k = 1"
+
+
+def test_the_proof_is_the_page_s_default_and_certain_from_the_first_comparison() -> None:
+    history = recording("proof")
+    assert history.spec == PROOF
+    (verdict,) = verdicts(history)
+    assert verdict.since
+    assert verdict.since.step == PROOF.next_snapshot(0)
+    assert verdict.elbo.mean < 0 < verdict.lead.mean
 
 
 @pytest.mark.skipif(not (ROOT / ".venv" / "program").exists(), reason="`make demo` would set up everything first")
