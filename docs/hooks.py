@@ -16,6 +16,7 @@ import iwae_core
 from iwae_core.bounds import BOUNDS
 from iwae_core.data import BINARISATIONS, DATASETS
 from iwae_core.estimators import ESTIMATORS, Estimator
+from iwae_core.estimators.counting import BACKWARDS
 from iwae_core.models import MODELS
 from iwae_core.registry import Registry
 from iwae_core.training.schedules import SCHEDULES
@@ -32,6 +33,7 @@ REGISTRIES: dict[str, tuple[Registry[Any], str, str, tuple[str, ...]]] = {
     "models": (MODELS, "Models", "iwae_core.models", ("label", "source")),
     "data": (DATASETS, "Data sets", "iwae_core.data", ("label", "source")),
     "binarisations": (BINARISATIONS, "Binarisations", "iwae_core.data.binarisation", ("label", "source")),
+    "backward": (BACKWARDS, "Backward passes", "iwae_core.estimators.counting", ("label", "source")),
     "schedules": (SCHEDULES, "Schedules", "iwae_core.training.schedules", ("label", "source")),
     "figures": (FIGURES, "Figures", "iwae_lab.figures", ("caption",)),
 }

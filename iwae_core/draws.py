@@ -13,9 +13,10 @@ sleep           | score, and in addition log q of dreams (x', h') ~ p
 """
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from iwae_core.bounds.weights import LogWeights, PerDatum
@@ -50,4 +51,15 @@ class Draws:
         return self.log_p - self.log_q
 
 
-Cotangents: TypeAlias = tuple[LogWeights, LogWeights, LogWeights]
+class Cotangents(NamedTuple):
+    """What multiplies the gradients of each sample: theta's in log p, phi's in log p and phi's in log q."""
+
+    theta: LogWeights
+    p: LogWeights
+    q: LogWeights
+
+    @property
+    def rows(self) -> Int[Tensor, " rows"]:
+        """The numbers, of k x batch rows, of the samples that pull at all in log p."""
+        pulling = self.theta.bool() if self.theta is self.p else self.theta.bool() | self.p.bool()
+        return pulling.flatten().nonzero().squeeze(1)

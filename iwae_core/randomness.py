@@ -19,6 +19,7 @@ Purpose: TypeAlias = Literal[
     "test binarisation",
     "noise",
     "path",
+    "backward",
     "evaluation",
     "active units",
     "samples",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from iwae_core.estimators import ESTIMATORS
+from iwae_core.estimators.counting import BACKWARDS
 from iwae_core.models import MODELS
 from iwae_core.training.fields import Limits, SpecError, choices, limits
 from iwae_core.training.spec import SETTINGS, ExperimentSpec, RunSpec, Swap, changed
@@ -60,6 +61,8 @@ def _options(spec: ExperimentSpec) -> Iterator[str]:
     yield from ("--k", _one_or_all([run.k for run in spec.runs]))
     if any(run.model != RunSpec.model for run in spec.runs):
         yield from ("--model", _one_or_all([run.model for run in spec.runs]))
+    if any(run.backward != RunSpec.backward for run in spec.runs):
+        yield from ("--backward", _one_or_all([run.backward for run in spec.runs]))
     settings = {name: value for run in spec.runs for name, value in run.settings.items()}
     for name, value in (settings | changed(spec, [*limits(ExperimentSpec), *choices(ExperimentSpec)])).items():
         yield from (f"--{name.replace('_', '-')}", str(value))
@@ -76,6 +79,7 @@ def train_options(train: argparse.ArgumentParser) -> None:
     train.add_argument("--estimator", default="vae,iwae", help=f"comma list of {', '.join(ESTIMATORS)}")
     train.add_argument("--k", default="50", help="training k: one for all, or a comma list, one for each estimator")
     train.add_argument("--model", default="one_layer", help=f"one for all, or a comma list, of {', '.join(MODELS)}")
+    train.add_argument("--backward", default="all", help=f"rows to go back through: {', '.join(BACKWARDS)}, as --model")
     number_options(train, {name: (limits(RunSpec)[name], None) for name in SETTINGS})
     default = ExperimentSpec()
     number_options(train, {name: (limit, getattr(default, name)) for name, limit in limits(ExperimentSpec).items()})
@@ -121,11 +125,13 @@ def _runs(options: argparse.Namespace) -> tuple[RunSpec, ...]:
     names = options.estimator.split(",")
     ks = _one_each("k", whole_numbers("k", options.k), len(names))
     models = _one_each("model", options.model.split(","), len(names))
+    backward = _one_each("backward", options.backward.split(","), len(names))
     given = {name: getattr(options, name) for name in SETTINGS if getattr(options, name) is not None}
     runs = []
-    for name, k, model in zip(names, ks, models, strict=True):
+    for name, k, model, rows in zip(names, ks, models, backward, strict=True):
         taken = ESTIMATORS[name].settings if name in ESTIMATORS else {}
-        runs.append(RunSpec(name, k, model, **{key: value for key, value in given.items() if key in taken}))
+        own = {key: value for key, value in given.items() if key in taken}
+        runs.append(RunSpec(name, k, model, **own, backward=rows))
     for key in given:
         if all(getattr(run, key) is None for run in runs):
             takers = ", ".join(name for name, entry in ESTIMATORS.items() if key in entry.settings)

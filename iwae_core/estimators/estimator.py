@@ -76,6 +76,7 @@ class Estimator:
     unbiased: tuple[Literal["theta", "phi"], ...] = ("theta", "phi")
     bias: str = ""
     least_k: int = 1
+    c: float = 0.0
     instead: str = ""
     weights: Callable[[LogWeights], LogWeights] | None = None
 
@@ -90,19 +91,19 @@ class Estimator:
         return self.surrogate(draws, **settings)
 
     def cotangents(self, draws: Draws, scale: float, settings: Mapping[str, Any]) -> Cotangents:
-        """Minus the derivatives of the surrogates, scaled: theta's in log p, phi's in log p, and phi's in log q."""
+        """The derivatives of the surrogates, scaled: theta's in log p, phi's in log p, and phi's in log q."""
         if self.weights is not None:
-            pull = self.weights(draws.log_weights) * -scale
-            return pull, pull, -pull
+            pull = self.weights(draws.log_weights) * scale
+            return Cotangents(pull, pull, -pull)
         log_p, log_q = (values.detach().requires_grad_() for values in (draws.log_p, draws.log_q))
         with torch.enable_grad():
             theta, phi = self(replace(draws, log_p=log_p, log_q=log_q), **settings)
-        factor = torch.full_like(phi, -scale)
+        factor = torch.full_like(phi, scale)
         of_p, of_q = torch.autograd.grad(phi, (log_p, log_q), factor, retain_graph=True)
         if theta is phi:
-            return of_p, of_p, of_q
+            return Cotangents(of_p, of_p, of_q)
         (of_theta,) = torch.autograd.grad(theta, (log_p,), factor)
-        return of_theta, of_p, of_q
+        return Cotangents(of_theta, of_p, of_q)
 
     @property
     def settings(self) -> Mapping[str, Any]:

@@ -34,6 +34,7 @@ def vae_path(draws: Draws) -> Surrogate:
     source="Roeder et al. 2017",
     bias="phi by the mean of rws, exactly",
     instead="rws",
+    c=0.2,
 )
 def stl(draws: Draws) -> Surrogate:
     """Leaves out the score from the IWAE gradient, where its mean is not zero: biased for k > 1.
@@ -52,6 +53,7 @@ def stl(draws: Draws) -> Surrogate:
     equation=r"\theta: \sum_{i=1}^k \tilde w_i \nabla \log w_i, \quad \phi: \sum_{i=1}^k \tilde w_i^2 g_i",
     source="Tucker et al. 2018",
     instead="vimco",
+    c=0.2,
 )
 def dreg(draws: Draws) -> Surrogate:
     """Reparameterises the score a second time: the IWAE gradient of phi with a signal that grows with k."""
@@ -72,6 +74,7 @@ def dreg(draws: Draws) -> Surrogate:
     bias="phi by order 1/k",
     least_k=2,
     instead="rws",
+    c=0.2,
 )
 def rws_dreg(draws: Draws) -> Surrogate:
     """The wake-phi update of `rws` doubly reparameterised: the same mean, less variance; nothing at all at k = 1."""

@@ -49,6 +49,7 @@ def vae_analytic_kl(draws: Draws) -> Surrogate:
     source="Burda et al. 2016, eq. 13-14",
     weights=normalized_weights,
     instead="vimco",
+    c=0.2,
 )
 def iwae(draws: Draws) -> Surrogate:
     """Sample i pulls with its normalised weight w~_i, the derivative of the log of the average. Unbiased for L_k."""
@@ -77,6 +78,7 @@ def iwae_one_sample(draws: Draws) -> Surrogate:
     equation=r"\sum_{i=1}^k \frac{w_i^{1-\alpha}}{\sum_j w_j^{1-\alpha}} \nabla \log w_i",
     source="Li & Turner 2016",
     instead="vimco",
+    c=0.15,
 )
 def renyi(draws: Draws, alpha: int | float = 0.5) -> Surrogate:
     """Between the ELBO (alpha = 1), IWAE (alpha = 0) and the largest weight alone (alpha = -inf)."""
@@ -91,6 +93,7 @@ def renyi(draws: Draws, alpha: int | float = 0.5) -> Surrogate:
     equation=r"\sum_{i=1}^k \left(\frac{\beta}{k} + (1 - \beta) \tilde w_i\right) \nabla \log w_i",
     source="Rainforth et al. 2018",
     instead="vimco",
+    c=0.2,
 )
 def ciwae(draws: Draws, beta: int | float = 0.5) -> Surrogate:
     """A convex combination of both bounds, so that the encoder keeps a signal."""
@@ -105,6 +108,7 @@ def ciwae(draws: Draws, beta: int | float = 0.5) -> Surrogate:
     equation=r"\frac1M \sum_{m=1}^M \sum_{i=1}^{k/M} \tilde w_{m,i} \nabla \log w_{m,i}",
     source="Rainforth et al. 2018",
     instead="vimco",
+    c=0.2,
 )
 def miwae(draws: Draws, repeats: int | None = None) -> Surrogate:
     """M repeats of IWAE with k/M samples each: a looser bound, a better signal for the encoder."""
@@ -120,6 +124,7 @@ def miwae(draws: Draws, repeats: int | None = None) -> Surrogate:
     equation=r"\theta: \text{IWAE}(k), \quad \phi: \text{MIWAE}(M, k/M)",
     source="Rainforth et al. 2018",
     instead="vimco",
+    c=0.2,
 )
 def piwae(draws: Draws, repeats: int | None = None) -> Surrogate:
     """The decoder climbs the tight bound, the encoder the one with the better signal, on the same samples."""

@@ -67,6 +67,7 @@ def reinforce_loo(draws: Draws) -> Surrogate:
     theta=Target.L_K,
     equation=r"\sum_{i=1}^k (\hat L_k - \tilde w_i) s_i",
     source="Mnih & Rezende 2016",
+    c=0.2,
 )
 def reinforce_iwae(draws: Draws) -> Surrogate:
     """No baseline: the variance grows with k. The term -w~_i s_i, from log q in the bound, has a mean: keep it."""
@@ -83,6 +84,7 @@ def reinforce_iwae(draws: Draws) -> Surrogate:
     source="Mnih & Rezende 2016",
     least_k=2,
     instead="reinforce_running",
+    c=0.2,
 )
 def vimco(draws: Draws) -> Surrogate:
     """Sample i's baseline L^_k^(-i) is the bound L^_k with w_i replaced by the geometric mean of the other weights."""
@@ -101,6 +103,7 @@ def vimco(draws: Draws) -> Surrogate:
     source="Mnih & Rezende 2016",
     least_k=2,
     instead="reinforce_running",
+    c=0.15,
 )
 def vimco_arithmetic(draws: Draws) -> Surrogate:
     """With the arithmetic mean the baseline is simply the bound of the other k - 1 samples."""
@@ -119,6 +122,7 @@ def vimco_arithmetic(draws: Draws) -> Surrogate:
     bias="both by order 1/k",
     least_k=2,
     instead="reinforce_running",
+    c=0.1,
 )
 def tvo(draws: Draws, beta: int | float = 0.2) -> Surrogate:
     """The left Riemann sum of the thermodynamic integral over 0, beta, 1: consistent in k, biased at each k.

@@ -24,6 +24,7 @@ SLEEP = r"\nabla_\phi \frac1k \sum_{i=1}^k \log q(h'_i \mid x'_i), \quad (x'_i, 
     bias="phi by order 1/k",
     least_k=2,
     instead="wake_sleep",
+    c=0.2,
 )
 def rws(draws: Draws) -> Surrogate:
     """theta as IWAE; phi moves q towards the posterior as the weighted samples show it, with a bias of order 1/k.

@@ -53,32 +53,50 @@ def parameters_of(layers: Sequence[nn.Linear]) -> list[Tensor]:
 class Rows:
     """The network at every row of k x batch samples: its value, and the derivatives of each row's value.
 
-    `inputs` are what each layer is given, and `errors` the derivatives in what each puts out before its tanh.
+    `inputs` are what each layer is given, and `errors` the derivatives in what each puts out before its tanh. If only
+    `some` rows will be differentiated, `keep` must say which.
     """
 
-    def __init__(self, x: Tensor, h: Tensor, parameters: Sequence[Tensor]) -> None:
-        weights, last = parameters[::2], (parameters[-2], parameters[-1])
-        self.inputs, self.first = _inputs(h, parameters), weights[0]
+    def __init__(self, x: Tensor, h: Tensor, parameters: Sequence[Tensor], *, some: bool = False) -> None:
+        self.weights, last = parameters[::2], (parameters[-2], parameters[-1])
+        self.inputs, self.kept = _inputs(h, parameters), None
         features = self.inputs[-1]
-        errors, below = features.new_empty(len(features), len(weights[-1])), torch.empty_like(features)
+        errors = features.new_empty(len(features), len(last[0]))
+        below = torch.empty_like(features[:0] if some else features)
         values = []
         for block in _blocks(x, h, features, *last):
             rows = block.rows
             values.append(_block_value(block, features[rows], *last, out=errors[rows]))
-            if len(weights) > 1:  # now, while the errors are in the cache
-                torch.mm(errors[rows], weights[-1], out=below[rows])
+            if len(self.weights) > 1 and not some:  # now, while the errors are in the cache
+                torch.mm(errors[rows], last[0], out=below[rows])
         self.value, self.errors = torch.cat(values), [errors]
-        for weight, output in zip(reversed(weights[1:]), reversed(self.inputs[1:]), strict=True):
-            after = below if weight is weights[-1] else self.errors[0] @ weight
+        if not some:
+            self._descend(below)
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with the rows of these numbers; for all others the derivatives will be zero."""
+        self.kept = rows
+        self.inputs = [given.index_select(0, rows) for given in self.inputs]
+        self.errors = [self.errors[0].index_select(0, rows)]
+        self._descend(self.errors[0] @ self.weights[-1])
+
+    def _descend(self, below: Tensor) -> None:
+        """Find the errors of all layers but the last; `below` are its errors times its weights."""
+        for weight, output in zip(reversed(self.weights[1:]), reversed(self.inputs[1:]), strict=True):
+            after = below if weight is self.weights[-1] else self.errors[0] @ weight
             self.errors.insert(0, tanh_backward_(after, output))
 
     def in_h(self, gradient: Tensor) -> Tensor:
         """The derivative in h, `[k x batch, units]`, for a cotangent of the value."""
-        return (self.errors[0] @ self.first).mul_(gradient.reshape(-1, 1))
+        scale = gradient.reshape(-1, 1)
+        if self.kept is None:
+            return (self.errors[0] @ self.weights[0]).mul_(scale)
+        found = (self.errors[0] @ self.weights[0]).mul_(scale[self.kept])
+        return found.new_zeros(len(scale), found.shape[-1]).index_copy_(0, self.kept, found)
 
     def in_parameters(self, gradient: Tensor) -> list[Tensor]:
         """The derivative in each parameter."""
-        scale = gradient.reshape(-1)
+        scale = gradient.reshape(-1) if self.kept is None else gradient.reshape(-1)[self.kept]
         pairs = zip(self.errors, self.inputs, strict=True)
         return [part for error, given in pairs for part in (error.T @ (given * scale.unsqueeze(-1)), scale @ error)]
 

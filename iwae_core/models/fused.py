@@ -31,19 +31,26 @@ class FusedNetworks:
 
     @torch.no_grad()
     def set_gradient(
-        self, x: Tensor, noise: Tensor, images: int, objective: Callable[[Draws], Cotangents]
+        self, x: Tensor, noise: Tensor, images: int, objective: Callable[[Draws, slice], Cotangents], some: bool
     ) -> LogWeights:
-        """Set the parameters' `grad` from what `objective` makes of draws, so many images at a time; returns log w."""
+        """Set the parameters' `grad` from what `objective` makes of draws, so many images at a time; returns log w.
+
+        If it pulls with `some` samples only, and with zero on the others, those are left out of the backward pass.
+        """
         phi, theta = parameters_of(self.recognition), parameters_of(self.generative)
         encoded = _Encoded(x, phi)
         log_weights, in_encoded, in_theta = [], [], []
         for start in range(0, len(x), images):
             part = slice(start, start + images)
-            drawn = _Drawn(x[part], noise[:, part], *(output[part] for output in encoded.outputs), theta=theta)
+            drawn = _Drawn(
+                x[part], noise[:, part], *(output[part] for output in encoded.outputs), theta=theta, some=some
+            )
             draws = Draws("reparameterized", (drawn.h,), drawn.log_p, drawn.log_q)
-            for_theta, *for_phi = objective(draws)
-            in_encoded.append(drawn.in_encoded(*for_phi))
-            in_theta.append(drawn.rows.in_parameters(for_theta))
+            pulls = objective(draws, part)
+            if some:
+                drawn.rows.keep(pulls.rows)
+            in_encoded.append(drawn.in_encoded(pulls.p, pulls.q))
+            in_theta.append(drawn.rows.in_parameters(pulls.theta))
             log_weights.append(draws.log_weights)
             if len(in_theta) == 2:
                 torch._foreach_add_(in_theta[0], in_theta.pop())
@@ -78,11 +85,19 @@ class _Drawn:
     """h = mean + scale noise, and its log-densities."""
 
     def __init__(
-        self, x: Tensor, noise: Tensor, mean: Tensor, log_scale: Tensor, scale: Tensor, *, theta: Sequence[Tensor]
+        self,
+        x: Tensor,
+        noise: Tensor,
+        mean: Tensor,
+        log_scale: Tensor,
+        scale: Tensor,
+        *,
+        theta: Sequence[Tensor],
+        some: bool = False,
     ) -> None:
         self.noise, self.scale = noise, scale
         self.h = h = torch.addcmul(mean, scale, noise)
-        self.rows = Rows(x, h, theta)
+        self.rows = Rows(x, h, theta, some=some)
         constant = h.shape[-1] * HALF_LOG_2PI
         self.log_p = torch.sub(self.rows.value, torch.linalg.vecdot(h, h), alpha=0.5).sub_(constant)
         self.log_q = torch.linalg.vecdot(noise, noise).mul_(-0.5).sub_(log_scale.sum(-1).add_(constant))

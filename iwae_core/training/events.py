@@ -26,13 +26,15 @@ class Started:
 class Progress:
     """One training step: both bounds of every run on its own k samples, means over the minibatch in nats.
 
-    `cost` is the processor time that each run took for it, in seconds; older logs have none.
+    `cost` is the processor time that each run took for it, in seconds; older logs have none. `kept` is the share of
+    each run's rows that took part in its backward pass; empty where all did, as in older logs.
     """
 
     step: int
     elbo: tuple[float, ...]
     iwae: tuple[float, ...]
     cost: tuple[float, ...] = field(default=(), compare=False)
+    kept: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

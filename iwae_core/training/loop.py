@@ -99,7 +99,10 @@ class Experiment:
         deque(self._threads.map(Run.update, self.runs, bounds), maxlen=0)
         self.step += 1
         elbos, iwaes = zip(*bounds, strict=True)
-        return Progress(self.step, elbos, iwaes, tuple(round(seconds, 5) for seconds in cost))
+        kept = tuple(round(run.kept, 5) for run in self.runs)
+        return Progress(
+            self.step, elbos, iwaes, tuple(round(seconds, 5) for seconds in cost), kept if min(kept) < 1 else ()
+        )
 
     def _out_of_patience(self) -> bool:
         """Whether the specification's patience is at its end; never before the last planned swap."""

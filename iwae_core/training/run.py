@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -9,10 +10,14 @@ import torch
 from torch import Tensor
 
 from iwae_core.bounds.lower import elbo, iwae_bound
+from iwae_core.bounds.weights import LogWeights
 from iwae_core.device import PROCESSOR, like
+from iwae_core.draws import Cotangents, Draws
 from iwae_core.estimators import ESTIMATORS, accumulate_gradient
+from iwae_core.estimators.counting import BACKWARDS, counting
 from iwae_core.models import MODELS, Encoded, Model, Noise
 from iwae_core.randomness import generator
+from iwae_core.training.rows import surrogate_of_rows
 from iwae_core.training.spec import ExperimentSpec, RunSpec
 from iwae_core.training.starts import STARTS
 
@@ -34,6 +39,7 @@ class Run:
         self._biases = [parameter for parameter in self.model.parameters() if parameter.dim() == 1]
         self.estimator = ESTIMATORS[spec.estimator]
         self.theta, self.phi = self.model.theta, self.model.phi
+        self.kept = 1.0  # the share of the rows of the last step that took part in its backward pass
         self.baseline = 0.0  # a running mean of log w, for estimators that subtract it
         self.optimiser = torch.optim.Adam(
             self.model.parameters(), experiment.learning_rate, betas=(0.9, 0.999), eps=1e-4, fused=True
@@ -43,6 +49,11 @@ class Run:
         """Go on with another estimator and k. The parameters are the same, so Adam keeps its moments."""
         self.spec = self.spec.swapped(estimator, k)
         self.estimator = ESTIMATORS[estimator]
+
+    @property
+    def c(self) -> float:
+        """How much is left out of the backward pass, see `counting`; 0 where every row takes part."""
+        return BACKWARDS[self.spec.backward](self.estimator)
 
     def set_learning_rate(self, value: float) -> None:
         """The learning rate from the next step on."""
@@ -78,12 +89,12 @@ class Run:
     def _accumulate_gradient(self, x: Tensor, step: int) -> Tensor:
         noise = self.model.noise(self.spec.k, len(x), generator(self.seed, "noise", step))
         images = max(1, ROWS // self.spec.k)
+        pulls = self._pulls(len(x), step)
         if self.model.fused and self.estimator.path == "reparameterized":
-            objective = partial(self.estimator.cotangents, scale=1 / len(x), settings=self.spec.settings)
-            return self.model.fused.set_gradient(x, noise[0], images, objective)
+            return self.model.fused.set_gradient(x, noise[0], images, pulls, some=self.c > 0)
         self.optimiser.zero_grad()
         more = generator(self.seed, "path", step)
-        if images >= len(x):
+        if images >= len(x) and not self.c:
             return self._accumulate_slice(x, noise, more, 1 / len(x))
         # What q makes of the images alone is found once for all slices, and differentiated once, at the end.
         encoded = self.model.encode(x)
@@ -91,8 +102,12 @@ class Run:
         log_weights = []
         for start in range(0, len(x), images):
             part = slice(start, start + images)
-            here = x[part], tuple(layer[:, part] for layer in noise), more, 1 / len(x)
-            log_weights.append(self._accumulate_slice(*here, tuple(leaf[part] for leaf in leaves), leaves))
+            here = x[part], tuple(layer[:, part] for layer in noise)
+            of_leaves = tuple(leaf[part] for leaf in leaves)
+            if self.c:
+                log_weights.append(self._accumulate_rows(*here, partial(pulls, part=part), of_leaves, leaves))
+            else:
+                log_weights.append(self._accumulate_slice(*here, more, 1 / len(x), of_leaves, leaves))
         reached = [(part, leaf.grad) for part, leaf in zip(encoded, leaves, strict=True) if leaf.grad is not None]
         torch.autograd.backward([part for part, _ in reached], [gradient for _, gradient in reached])
         return torch.cat(log_weights, 1)
@@ -110,6 +125,34 @@ class Run:
         surrogate = self.estimator(replace(draws, baseline=self.baseline), **self.spec.settings)
         accumulate_gradient(surrogate, self.theta, [*leaves, *self.phi], scale)
         return draws.log_weights.detach()
+
+    def _accumulate_rows(
+        self, x: Tensor, noise: Noise, pulls: Callable[[Draws], Cotangents], encoded: Encoded, leaves: Encoded
+    ) -> Tensor:
+        with torch.no_grad():
+            draws = self.model.draw(x, noise, self.estimator.path, encoded=encoded)
+        surrogate = surrogate_of_rows(self.model, x, noise, encoded, draws, pulls(draws))
+        accumulate_gradient(surrogate, self.theta, [*leaves, *self.phi], -1.0)
+        return draws.log_weights
+
+    def _pulls(self, images: int, step: int) -> Callable[[Draws, slice], Cotangents]:
+        """A function that tells what multiplies the gradients of the draws of a part of so many images."""
+        coins = self.coins(images, step) if self.c else None
+        self.kept = 1.0 if coins is None else 0.0
+
+        def pulls(draws: Draws, part: slice) -> Cotangents:
+            found = self.estimator.cotangents(draws, -1 / images, self.spec.settings)  # minus: optimisers descend
+            if coins is None:
+                return found
+            few = counting(found, coins[:, part].to(found.theta.device), self.c)
+            self.kept += len(few.rows) / coins.numel()
+            return few
+
+        return pulls
+
+    def coins(self, images: int, step: int) -> LogWeights:
+        """A uniform number for each sample of a step, which decides whether its row is kept."""
+        return torch.rand(self.spec.k, images, generator=generator(self.seed, "backward", step))
 
     def update(self, bounds: tuple[float, float]) -> None:
         """Follow the gradient."""

@@ -9,6 +9,7 @@ from typing import Any
 from iwae_core.bounds.curves import nested_grid
 from iwae_core.data import BINARISATIONS, DATASETS
 from iwae_core.estimators import ESTIMATORS, UnsupportedError, require
+from iwae_core.estimators.counting import BACKWARDS
 from iwae_core.models import MODELS
 from iwae_core.training.fields import SpecError, check, name, number
 from iwae_core.training.schedules import SCHEDULES
@@ -36,6 +37,7 @@ class RunSpec:
     alpha: float | None = number(None, -20.0, 20.0, "order of the Rényi bound")
     beta: float | None = number(None, 0.0, 1.0, "weight of the ELBO in CIWAE, inner temperature of TVO")
     repeats: int | None = number(None, 1, MAX_K, "repeats M of MIWAE and PIWAE")
+    backward: str = name(BACKWARDS, "all")
 
     def __post_init__(self) -> None:
         check(self)
@@ -56,7 +58,7 @@ class RunSpec:
 
     def swapped(self, estimator: str, k: int) -> "RunSpec":
         """The same model trained by another estimator, with that estimator's default settings."""
-        return RunSpec(estimator, k, self.model)
+        return RunSpec(estimator, k, self.model, backward=self.backward)
 
     @property
     def label(self) -> str:

@@ -27,7 +27,7 @@ def labels(spec: ExperimentSpec, swaps: Sequence[Swapped] = ()) -> list[str]:
 
 
 # What may tell runs of one estimator apart, tried in order.
-DETAILS = (("k",), ("model",), SETTINGS, ("k", "model", *SETTINGS))
+DETAILS = (("k",), ("model",), SETTINGS, ("backward",), ("k", "model", *SETTINGS, "backward"))
 
 
 def _chain(chain: Sequence[RunSpec], details: Sequence[str]) -> str:

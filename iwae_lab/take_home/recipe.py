@@ -63,7 +63,7 @@ def _tuple(name: str, items: list[str]) -> Iterator[str]:
 
 
 def _run(run: RunSpec) -> str:
-    others = _keywords(changed(run, ["model", *SETTINGS]))
+    others = _keywords(changed(run, ["model", *SETTINGS, "backward"]))
     return f"RunSpec({_literal(run.estimator)}, {run.k}{', ' if others else ''}{others})"
 
 
