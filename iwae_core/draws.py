@@ -15,7 +15,6 @@ sleep           | score, and in addition log q of dreams (x', h') ~ p
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 

@@ -59,7 +59,8 @@ class Rows:
 
     def __init__(self, x: Tensor, h: Tensor, parameters: Sequence[Tensor], *, some: bool = False) -> None:
         self.weights, last = parameters[::2], (parameters[-2], parameters[-1])
-        self.inputs, self.kept = _inputs(h, parameters), None
+        self.inputs = _inputs(h, parameters)
+        self.kept: Tensor | None = None
         features = self.inputs[-1]
         errors = features.new_empty(len(features), len(last[0]))
         below = torch.empty_like(features[:0] if some else features)

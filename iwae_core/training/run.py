@@ -1,8 +1,8 @@
 """One model in training: its estimator, its optimiser, and how it makes a step."""
 
 import math
-from dataclasses import replace
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,6 +23,7 @@ from iwae_core.training.starts import STARTS
 
 # k x images rows of one forward and backward pass: more would save little time, and these take about 25 MB.
 ROWS = 2500
+Pulls = Callable[[Draws, slice], Cotangents]
 
 
 class Run:
@@ -89,37 +90,32 @@ class Run:
     def _accumulate_gradient(self, x: Tensor, step: int) -> Tensor:
         noise = self.model.noise(self.spec.k, len(x), generator(self.seed, "noise", step))
         images = max(1, ROWS // self.spec.k)
-        pulls = self._pulls(len(x), step)
+        coins = self.coins(len(x), step) if self.c else None
+        self.kept = 1.0 if coins is None else 0.0
+        pulls = partial(self._pulls, coins, -1 / len(x))  # minus, because optimisers descend
         if self.model.fused and self.estimator.path == "reparameterized":
-            return self.model.fused.set_gradient(x, noise[0], images, pulls, some=self.c > 0)
+            return self.model.fused.set_gradient(x, noise[0], images, pulls, coins is not None)
         self.optimiser.zero_grad()
         more = generator(self.seed, "path", step)
-        if images >= len(x) and not self.c:
-            return self._accumulate_slice(x, noise, more, 1 / len(x))
+        if images >= len(x) and coins is None:
+            return self._accumulate_slice(x, noise, (), None, more, 1 / len(x))
         # What q makes of the images alone is found once for all slices, and differentiated once, at the end.
         encoded = self.model.encode(x)
         leaves = tuple(part.detach().requires_grad_() for part in encoded)
         log_weights = []
         for start in range(0, len(x), images):
             part = slice(start, start + images)
-            here = x[part], tuple(layer[:, part] for layer in noise)
-            of_leaves = tuple(leaf[part] for leaf in leaves)
-            if self.c:
-                log_weights.append(self._accumulate_rows(*here, partial(pulls, part=part), of_leaves, leaves))
+            here = x[part], tuple(layer[:, part] for layer in noise), leaves, tuple(leaf[part] for leaf in leaves)
+            if coins is None:
+                log_weights.append(self._accumulate_slice(*here, more, 1 / len(x)))
             else:
-                log_weights.append(self._accumulate_slice(*here, more, 1 / len(x), of_leaves, leaves))
+                log_weights.append(self._accumulate_rows(*here, pulls, part))
         reached = [(part, leaf.grad) for part, leaf in zip(encoded, leaves, strict=True) if leaf.grad is not None]
         torch.autograd.backward([part for part, _ in reached], [gradient for _, gradient in reached])
         return torch.cat(log_weights, 1)
 
     def _accumulate_slice(
-        self,
-        x: Tensor,
-        noise: Noise,
-        more: torch.Generator,
-        scale: float,
-        encoded: Encoded | None = None,
-        leaves: Encoded = (),
+        self, x: Tensor, noise: Noise, leaves: Encoded, encoded: Encoded | None, more: torch.Generator, scale: float
     ) -> Tensor:
         draws = self.model.draw(x, noise, self.estimator.path, more, encoded)
         surrogate = self.estimator(replace(draws, baseline=self.baseline), **self.spec.settings)
@@ -127,28 +123,22 @@ class Run:
         return draws.log_weights.detach()
 
     def _accumulate_rows(
-        self, x: Tensor, noise: Noise, pulls: Callable[[Draws], Cotangents], encoded: Encoded, leaves: Encoded
+        self, x: Tensor, noise: Noise, leaves: Encoded, encoded: Encoded, pulls: Pulls, part: slice
     ) -> Tensor:
         with torch.no_grad():
             draws = self.model.draw(x, noise, self.estimator.path, encoded=encoded)
-        surrogate = surrogate_of_rows(self.model, x, noise, encoded, draws, pulls(draws))
+        surrogate = surrogate_of_rows(self.model, x, noise, encoded, draws, pulls(draws, part))
         accumulate_gradient(surrogate, self.theta, [*leaves, *self.phi], -1.0)
         return draws.log_weights
 
-    def _pulls(self, images: int, step: int) -> Callable[[Draws, slice], Cotangents]:
-        """A function that tells what multiplies the gradients of the draws of a part of so many images."""
-        coins = self.coins(images, step) if self.c else None
-        self.kept = 1.0 if coins is None else 0.0
-
-        def pulls(draws: Draws, part: slice) -> Cotangents:
-            found = self.estimator.cotangents(draws, -1 / images, self.spec.settings)  # minus: optimisers descend
-            if coins is None:
-                return found
-            few = counting(found, coins[:, part].to(found.theta.device), self.c)
-            self.kept += len(few.rows) / coins.numel()
-            return few
-
-        return pulls
+    def _pulls(self, coins: LogWeights | None, scale: float, draws: Draws, part: slice) -> Cotangents:
+        """What multiplies the gradients of the draws of these images; with coins, zero on rows that are left out."""
+        pulls = self.estimator.cotangents(draws, scale, self.spec.settings)
+        if coins is None:
+            return pulls
+        few = counting(pulls, coins[:, part].to(pulls.p.device), self.c)
+        self.kept += len(few.rows) / coins.numel()
+        return few
 
     def coins(self, images: int, step: int) -> LogWeights:
         """A uniform number for each sample of a step, which decides whether its row is kept."""

@@ -62,7 +62,7 @@ def full_gradient(run: Run, x: Tensor) -> Tensor:
 
 
 def every_coin(run: Run, x: Tensor, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[float, Tensor]]:
-    """Coins that stand for all there are, with their probabilities: what is kept changes at the p_i of some pull only."""
+    """Coins that stand for all there are, with their probabilities: what is kept changes at some pull's p_i only."""
     seen: list[Tensor] = []
 
     def watched(pulls: Cotangents, uniform: Tensor, c: float) -> Cotangents:
