@@ -63,7 +63,8 @@ class Estimator:
     samples there must be. `theta` and `phi` name what each part climbs, `unbiased` the parts whose mean is exactly that
     gradient, and `bias` how far off the others are. `instead` is the estimator to turn to where this one cannot be
     used. `weights` may say what multiplies the gradient of each log w_i, which saves `cotangents` an automatic
-    derivative.
+    derivative. `c` says how much a backward pass through the rows that count may leave out, see `counting`: 0, nothing,
+    where all samples pull alike.
     """
 
     surrogate: Callable[..., Surrogate]

@@ -191,7 +191,7 @@ class ExperimentSpec:
         """
         try:
             values: dict[str, Any] = json.loads(text)
-            values["runs"] = tuple(RunSpec(**run) for run in values["runs"])
+            values["runs"] = tuple(RunSpec(**{"backward": "all"} | run) for run in values["runs"])  # as it once was
             values["swaps"] = tuple(Swap(**swap) for swap in values.get("swaps", ()))
             return cls(**values)
         except SpecError:

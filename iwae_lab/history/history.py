@@ -35,7 +35,8 @@ class Table:
 class Training(NamedTuple):
     """The steps made so far, a row each: both bounds of each run on its minibatch in nats, and what the step cost it.
 
-    `seconds` count from the beginning; `costs` are seconds of processor time, NaN where the log does not tell.
+    `seconds` count from the beginning; `costs` are seconds of processor time, NaN where the log does not tell; `kept`
+    are the shares of the samples that took part in the backward pass.
     """
 
     steps: Floats  # [rows]
@@ -43,6 +44,7 @@ class Training(NamedTuple):
     elbo: Floats  # [rows, runs]
     iwae: Floats  # [rows, runs]
     costs: Floats  # [rows, runs]
+    kept: Floats  # [rows, runs]
 
 
 class History:
@@ -78,9 +80,10 @@ class History:
         match record.event:
             case Started(spec, originals):
                 self.spec, self.originals = ExperimentSpec.from_json(spec), originals
-                self._training = Table(2 + 3 * len(self.spec.runs))
-            case Progress(step, elbo, iwae, cost) if self.spec:
-                self._training.append((step, record.seconds, *elbo, *iwae, *(cost or (np.nan,) * len(elbo))))
+                self._training = Table(2 + 4 * len(self.spec.runs))
+            case Progress(step, elbo, iwae, cost, kept) if self.spec:
+                unknown, whole = (np.nan,) * len(elbo), (1.0,) * len(elbo)
+                self._training.append((step, record.seconds, *elbo, *iwae, *(cost or unknown), *(kept or whole)))
             case Snapshot() as snapshot:
                 self.evaluated.append(record.seconds)
                 self.snapshots.append(snapshot)
@@ -100,7 +103,7 @@ class History:
     def training(self) -> Training:
         """All steps so far. Another thread may be adding more: read once what belongs together."""
         rows = self._training.rows
-        return Training(rows[:, 0], rows[:, 1], *np.split(rows[:, 2:], 3, axis=1))
+        return Training(rows[:, 0], rows[:, 1], *np.split(rows[:, 2:], 4, axis=1))
 
     @property
     def step(self) -> int:

@@ -22,6 +22,7 @@ class Row(NamedTuple):
 
     - `training_elbo`, `training_L_k`: one step's mean over its minibatch, from the k training samples of each image
     - `training_processor_seconds`: what the step cost this run alone, in seconds of processor time
+    - `training_samples_kept`: the share of the samples that took part in the backward pass, if not all did
     - `elbo`, `L_k`: one evaluation's mean over held-out images, and its standard error; the ELBO is the same at every k
     - `elbo_lead`, `L_k_lead`: the mean of the paired difference from run 0, and its own standard error
     - `elbo_spread`, `L_k_spread`: the standard deviation of one k-sample estimate of one image, root mean square over
@@ -111,19 +112,21 @@ def _run_before(spec: ExperimentSpec, run: int, step: int) -> RunSpec:
 
 
 def _training(spec: ExperimentSpec, made: Training, every: int) -> Iterator[Row]:
-    """Two rows for each step and run, and a third where the log tells its cost."""
+    """Two rows for each step and run; more where the log tells its cost, and where samples were left out of it."""
     changes = sorted({0, *(swap.step for swap in spec.swaps)})
     stages = {step: [_run_before(spec, run, step + 1) for run in range(len(spec.runs))] for step in changes}
     keep = made.steps % every == 0
     keep[-1:] = True
     for step, seconds, *of_runs in zip(*(values[keep].tolist() for values in made), strict=True):
         stage = stages[max(change for change in changes if change < step)]
-        for run, (now, elbo, iwae, cost) in enumerate(zip(stage, *of_runs, strict=True)):
+        for run, (now, elbo, iwae, cost, kept) in enumerate(zip(stage, *of_runs, strict=True)):
             common = int(step), seconds, run, now.estimator, now.model
             yield Row("training_elbo", *common, now.k, None, None, elbo, None)
             yield Row("training_L_k", *common, now.k, None, None, iwae, None)
             if not math.isnan(cost):
                 yield Row("training_processor_seconds", *common, now.k, None, None, cost, None)
+            if kept < 1:
+                yield Row("training_samples_kept", *common, now.k, None, None, kept, None)
 
 
 def _means(common: Common, suffix: str, elbo: Floats, iwae: Floats, ks: tuple[int, ...]) -> Iterator[Row]:

@@ -19,6 +19,7 @@ from iwae_core.training.events import Failed, Progress, Record, decode, encode
 from iwae_core.training.loop import Experiment, train
 from iwae_core.training.run import Run
 from iwae_core.training.spec import ExperimentSpec, RunSpec
+from iwae_lab.history.history import History
 
 K = 4
 PIXEL_MEANS = torch.linspace(0.1, 0.9, 12)
@@ -146,10 +147,12 @@ def test_a_resumed_training_is_the_same_to_the_bit() -> None:
 
 
 def test_the_share_of_rows_kept_is_told_and_logged() -> None:
-    for event in train(COUNTING):
-        if isinstance(event, Progress):
-            assert decode(encode(Record(0, 0.0, event))).event == event
-            assert all(1 / 6 < share < 1 for share in event.kept), event.kept
+    records = [Record(number, 0.0, event) for number, event in enumerate(train(COUNTING))]
+    steps = [record for record in records if isinstance(record.event, Progress)]
+    told = [record.event.kept for record in steps if isinstance(record.event, Progress)]
+    assert [decode(encode(record)) for record in steps] == steps
+    assert History(records).training.kept.tolist() == [list(shares) for shares in told]
+    assert all(1 / 6 < share < 1 for shares in told for share in shares), told
     full = replace(COUNTING, runs=tuple(replace(run, backward="all") for run in COUNTING.runs))
     assert {event.kept for event in train(full) if isinstance(event, Progress)} == {()}
 

@@ -48,7 +48,7 @@ def test_memory_grows_with_the_noise_and_its_refusal_says_what_would_fit() -> No
 
 def test_specifications_from_before_schedules_and_swaps_are_still_read() -> None:
     old = {"runs": [{"estimator": "vae", "k": 5, "model": "one_layer"}], "steps": 7}
-    assert ExperimentSpec.from_json(json.dumps(old)) == ExperimentSpec((RunSpec("vae", 5),), steps=7)
+    assert ExperimentSpec.from_json(json.dumps(old)) == ExperimentSpec((RunSpec("vae", 5, backward="all"),), steps=7)
 
 
 @pytest.mark.parametrize("field", limits(ExperimentSpec))
@@ -91,6 +91,14 @@ def test_settings_reach_the_estimator_and_survive_json() -> None:
     assert run.settings == {"alpha": 0.3}
     assert ExperimentSpec.from_json(ExperimentSpec((run,)).to_json()).runs == (run,)
     assert run.swapped("miwae", 4) == RunSpec("miwae", 4), "another estimator has settings of its own"
+
+
+def test_the_backward_pass_survives_json_and_swaps() -> None:
+    run = RunSpec("iwae", 5, backward="counting")
+    assert ExperimentSpec.from_json(ExperimentSpec((run,)).to_json()).runs == (run,)
+    assert run.swapped("vae", 4) == RunSpec("vae", 4, backward="counting")
+    with pytest.raises(SpecError, match="unknown backward pass 'some'; choose from all, counting"):
+        RunSpec(backward="some")
 
 
 def test_unknown_names_list_the_known_ones() -> None:

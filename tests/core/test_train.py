@@ -244,13 +244,14 @@ def test_history_is_the_fold_of_the_records() -> None:
     assert history.step == 6
     assert history.length == len(records)
     assert history.outcome == events[-1]
-    steps, seconds, elbo, iwae, costs = history.training
+    steps, seconds, elbo, iwae, costs, kept = history.training
     assert steps.tolist() == [1, 2, 3, 4, 5, 6]
     assert history.steps_per_second() == pytest.approx(5 / (seconds[-1] - seconds[0]))
     progress = [event for event in events if isinstance(event, Progress)]
     assert elbo.tolist() == [list(event.elbo) for event in progress]
     assert iwae.tolist() == [list(event.iwae) for event in progress]
     assert costs.tolist() == [list(event.cost) for event in progress]
+    assert (kept == 1).all()
 
 
 def test_standard_errors() -> None:
