@@ -3,11 +3,11 @@
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from iwae_core.data import BINARISATIONS, DATASETS
 from iwae_core.device import PROCESSOR, on_processor, training_device
 from iwae_core.models import Model
 from iwae_core.randomness import generator
-from iwae_core.training.closeup import Before, both_bounds, look, shown, weigh
+from iwae_core.training.closeup import Before, RunBefore, both_bounds, look, shown, weigh
 from iwae_core.training.events import Closeup, Event, Failed, Finished, Progress, Snapshot, Started, Swapped
 from iwae_core.training.patience import Patience
 from iwae_core.training.process import prepare_process
@@ -26,18 +26,33 @@ from iwae_core.training.schedules import SCHEDULES
 from iwae_core.training.snapshots import DIGITS, pictures, snapshot
 from iwae_core.training.spec import ExperimentSpec, Swap
 
+A = TypeVar("A")
+B = TypeVar("B")
+ASK_EVERY = 0.05  # seconds between two questions whether to give up
+
+
+class GivenUpError(Exception):
+    """A step or an evaluation was given up before its end; the experiment's state is that before it."""
+
 
 class Experiment:
     """A paired experiment: all its runs start from the same weights and see the same data and noise.
 
-    `step` counts the training steps made; `swaps` are those made so far, planned or not, in order.
+    `step` counts the training steps made; `swaps` are those made so far, planned or not, in order. `give_up` is asked
+    now and then while a step or an evaluation is computed, which can take minutes. Once it says yes nothing more than
+    the state can be had from this experiment, and what it was computing goes on until the process ends.
 
     Raises:
         DataError: a file of the data set is missing, truncated or altered.
         DeviceError: IWAE_DEVICE names none that there is.
     """
 
-    def __init__(self, spec: ExperimentSpec, device: torch.device | None = None) -> None:
+    def __init__(
+        self,
+        spec: ExperimentSpec,
+        device: torch.device | None = None,
+        give_up: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.spec = spec
         self.step = 0
         self.swaps: list[Swap] = []
@@ -49,17 +64,22 @@ class Experiment:
         self._evaluated = -1  # the step of the last evaluation
         self._patience = Patience()
         self._ending = ""  # why no further step is to be made
+        self._give_up = give_up
         # Runs share nothing within a step, so each has a thread: torch lets go of the interpreter while it computes.
         self._threads = ThreadPoolExecutor(min(len(self.runs), os.cpu_count() or 1), initializer=prepare_process)
 
     def train(self) -> Iterator[Event]:
-        """The events still to come, lazily: whoever iterates decides when the next step is made, if at all."""
-        if self._evaluated < 0:
+        """The events still to come, lazily: whoever iterates decides when the next step is made, if at all.
+
+        Raises:
+            GivenUpError: see the class.
+        """
+        if not self.begun:
             yield Started(self.spec.to_json(), pictures(self.held_out[:DIGITS]))
         while True:
             if self._evaluation_due():
-                self._evaluated = self.step
                 snapshot = self.snapshot(self.step)
+                self._evaluated = self.step
                 self._patience.look(snapshot.iwae[:, -1])
                 yield snapshot
             if self._out_of_patience():
@@ -85,13 +105,21 @@ class Experiment:
         """Make no further step: evaluate once more, unless that has just been done, and finish."""
         self._ending = reason
 
+    def _each(self, compute: Callable[[A], B], of: list[A]) -> list[B]:
+        """What a function makes of each, every one in a thread of its own."""
+        futures = [self._threads.submit(compute, one) for one in of]
+        while wait(futures, ASK_EVERY).not_done:
+            if self._give_up():
+                raise GivenUpError
+        return [future.result() for future in futures]
+
     def _advance(self) -> Progress | Failed:
         """One step of all runs, or of none: what is not finite is never followed."""
         x = self.data.minibatch(self.spec.seed, self.step, self.spec.batch_size)
         factor = SCHEDULES[self.spec.schedule](self.step, self.spec.steps)
         for run in self.runs:
             run.set_learning_rate(self.spec.learning_rate * factor)
-        bounds, broken, cost = zip(*self._threads.map(partial(_tried, x=x, step=self.step), self.runs), strict=True)
+        bounds, broken, cost = zip(*self._each(partial(_tried, x=x, step=self.step), self.runs), strict=True)
         for number, (run, problem) in enumerate(zip(self.runs, broken, strict=True), 1):
             if problem:
                 name = f"run {number} ({run.spec.label}, k = {run.spec.k})"
@@ -108,6 +136,11 @@ class Experiment:
         """Whether the specification's patience is at its end; never before the last planned swap."""
         swaps_to_come = any(swap.step >= self.step for swap in self.spec.swaps)
         return self.spec.patience is not None and self._patience.count >= self.spec.patience and not swaps_to_come
+
+    @property
+    def begun(self) -> bool:
+        """Whether its first evaluation is made; before that its state is that of a new one."""
+        return self._evaluated >= 0
 
     @property
     def between_steps(self) -> bool:
@@ -138,18 +171,12 @@ class Experiment:
     def snapshot(self, step: int) -> Snapshot:
         """Evaluate every run on the same held-out images and noise."""
         models = [run.model for run in self.runs]
-        return snapshot(step, models, self.held_out, self.spec.eval_ks, self.spec.seed, self._threads.map)
+        return snapshot(step, models, self.held_out, self.spec.eval_ks, self.spec.seed, self._each)
 
     def look(self) -> Before:
         """The first image of the next minibatch and its samples as every run sees them, before the step is made."""
         x = self.data.minibatch(self.spec.seed, self.step, self.spec.batch_size)
-        runs = []
-        for run in self.runs:
-            model = on_processor(run.model)
-            noise = model.noise(run.spec.k, len(x), generator(run.seed, "noise", self.step))
-            of_image = tuple(layer[:, :1] for layer in noise)
-            runs.append(look(model, run.estimator, x[:1], of_image, **run.spec.settings))
-        return Before(self.step, x[:1], tuple(runs))
+        return Before(self.step, x[:1], tuple(self._each(partial(_seen, x=x, step=self.step), self.runs)))
 
     def compare(self, before: Before) -> Closeup:
         """The step just made, beside what `look` saw before it.
@@ -202,6 +229,13 @@ def _tried(run: Run, x: Tensor, step: int) -> tuple[tuple[float, float], str, fl
     began = time.thread_time()
     bounds = run.gradient(x, step)
     return bounds, run.broken(bounds), time.thread_time() - began
+
+
+def _seen(run: Run, x: Tensor, step: int) -> RunBefore:
+    """What a run makes of the first image of a minibatch; its noise is the first of the whole minibatch's."""
+    model = on_processor(run.model)
+    noise = model.noise(run.spec.k, len(x), generator(run.seed, "noise", step))
+    return look(model, run.estimator, x[:1], tuple(layer[:, :1] for layer in noise), **run.spec.settings)
 
 
 def load_models(state: dict[str, Any]) -> tuple[ExperimentSpec, list[Model]]:

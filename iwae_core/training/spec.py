@@ -196,7 +196,7 @@ class ExperimentSpec:
             return cls(**values)
         except SpecError:
             raise
-        except (TypeError, ValueError, KeyError) as error:
+        except (TypeError, ValueError, KeyError, RecursionError) as error:
             raise SpecError(f"not an experiment specification: {error}") from error
 
 
