@@ -4,17 +4,21 @@ import fcntl
 import lzma
 import os
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO
 
-from iwae_core.training.events import Event, Failed, Finished, Record, decode, encode
+from iwae_core.training import events
+from iwae_core.training.events import Event, Failed, Finished, Record, encode
+from iwae_lab.records.files import FOREIGN, opened
 
 TAIL = 65_536  # bytes: the record of an end is far shorter
 
 
 class LogError(Exception):
-    """A log cannot be written on: another process writes it, or it has lost records."""
+    """A log cannot be read, or not be written on: it is damaged, has lost records, or another process writes it."""
 
 
 class EventLog:
@@ -24,18 +28,19 @@ class EventLog:
 
     Raises:
         LogError: another process writes this log, or it has fewer records.
+        OSError: it cannot be opened, as where it is a symbolic link.
     """
 
     def __init__(self, path: Path, keep: int = 0) -> None:
         self.length = keep
-        self._file = path.open("ab", buffering=0)
+        self._file = opened(path, "ab", 0)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go of when the process ends, however it does
             self._bytes = _end(path, keep)
             self._file.truncate(self._bytes)
         except BlockingIOError:
             self._file.close()
-            raise LogError(f"{path.parent} is being trained by another process; stop that one first") from None
+            raise LogError("this run is being trained by another process; stop that one first") from None
         except LogError:
             self._file.close()
             raise
@@ -78,16 +83,32 @@ def _end(path: Path, records: int) -> int:
     with path.open("rb") as file:
         lines = [len(line) for line in islice(file, records) if line.endswith(b"\n")]
     if len(lines) < records:
-        raise LogError(f"{path} has lost records: {len(lines):,} are left of at least {records:,}; train again")
+        raise LogError(f"{path.name} has lost records: {len(lines):,} are left of at least {records:,}; train again")
     return sum(lines)
 
 
+def decode(line: bytes, place: Path) -> Record:
+    """The record of a line.
+
+    Raises:
+        LogError: it is damaged.
+    """
+    try:
+        return events.decode(line.decode())
+    except FOREIGN as error:
+        raise LogError(f"{place.name} is damaged; what it told before that is shown") from error
+
+
 def outcome(path: Path) -> Finished | Failed | None:
-    """How the experiment of a log ended, if it has; reads the end of the file only."""
+    """How the experiment of a log ended, if it has; reads the end of the file only.
+
+    Raises:
+        LogError: it cannot be read, or its end is damaged.
+    """
     line = _last_line(path)
     if not line or not any(f'"{kind.__name__}": {{'.encode() in line[:100] for kind in (Finished, Failed)):
         return None
-    event = decode(line.decode()).event
+    event = decode(line, path).event
     return event if isinstance(event, Finished | Failed) else None
 
 
@@ -95,20 +116,18 @@ def conclude(path: Path, end: Callable[[int], Finished | Failed]) -> None:
     """Write the end of one that nothing iterates, from the number of steps it has made; an empty log gets one too.
 
     Raises:
-        LogError: another process writes this log.
+        LogError: another process writes this log, or its end is damaged.
         OSError: it cannot be written.
     """
     line = _last_line(path)
-    last = decode(line.decode()) if line else None
+    last = decode(line, path) if line else None
     with EventLog(path, last.number + 1 if last else 0) as log:
         log.append(end(getattr(last.event, "step", 0) if last else 0), last.seconds if last else 0.0)
 
 
 def _last_line(path: Path) -> bytes:
     """The last complete line of a file; empty if there is none."""
-    if not path.exists():
-        return b""
-    with path.open("rb") as file:
+    with _opened(path) as file:
         size, span = file.seek(0, os.SEEK_END), 0
         while span < size:
             span = min(size, 2 * span or TAIL)
@@ -118,6 +137,20 @@ def _last_line(path: Path) -> bytes:
             if whole:
                 return whole[-1]
     return b""
+
+
+def _opened(path: Path) -> BinaryIO:
+    """A log to read from; one that does not exist yet is empty.
+
+    Raises:
+        LogError: it cannot be read.
+    """
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        return BytesIO()
+    except OSError as error:
+        raise LogError(f"{path.name} cannot be read: {error.strerror}") from error
 
 
 class LogReader:
@@ -130,32 +163,47 @@ class LogReader:
         self._path = path
         self._offset = 0
         self._length = 0
+        self._doubtful = 0  # where a line could not be read, and everything was read again
 
     def new(self) -> list[Record]:
-        """The complete lines written since; an unfinished last line waits for its end."""
-        if not self._path.exists():
-            return []
-        content = self._since()
-        complete = content[: content.rfind(b"\n") + 1]
-        records = [decode(line) for line in complete.decode().splitlines()]
-        if self._offset and records and records[0].number != self._length:
-            self._offset = self._length = 0
-            return self.new()
-        self._offset += len(complete)
-        self._length += len(records)
+        """The complete lines written since; an unfinished last line waits for its end.
+
+        Raises:
+            LogError: the next line is damaged, or the file cannot be read. The lines before have been returned.
+        """
+        records: list[Record] = []
+        for line in self._since():
+            try:
+                records.append(self._record(line))
+            except LogError:
+                if records:
+                    break
+                if self._offset in (0, self._doubtful):
+                    raise
+                # The log may have been cut, and have other lines at this place.
+                self._doubtful, self._offset, self._length = self._offset, 0, 0
+                return self.new()
         return records
 
-    def _since(self) -> bytes:
-        with self._path.open("rb") as file:
+    def _record(self, line: bytes) -> Record:
+        record = decode(line, self._path)
+        if record.number != self._length:
+            raise LogError(f"{self._path.name} is damaged: its record {self._length:,} is missing")
+        self._offset += len(line) + 1
+        self._length += 1
+        return record
+
+    def _since(self) -> list[bytes]:
+        with _opened(self._path) as file:
             if self._offset:
                 file.seek(self._offset - 1)
                 if file.read(1) != b"\n":  # the end of what was read last has gone
                     self._offset = self._length = 0
             file.seek(self._offset)
-            return file.read()
+            return file.read().split(b"\n")[:-1]
 
 
 def read_log(path: Path) -> Iterator[Record]:
     """Every record of a finished log, plain or `.xz`."""
     with lzma.open(path, "rt") if path.suffix == ".xz" else path.open() as file:
-        yield from map(decode, file)
+        yield from map(events.decode, file)
