@@ -175,6 +175,7 @@ def _remove(index: int) -> None:
 def buttons(experiment: str | None, state: State | None, trainable: bool) -> None:
     """Train, Pause or Resume, Step, Slow motion, Swap, Reset: each enabled when it would do something."""
     active, paused = state is not None and state.active, state is State.PAUSED
+    usable = active and state not in (State.STOPPING, State.ELSEWHERE)
     with st.container(horizontal=True, gap="small"):
         if not active:
             icon = ":material/play_arrow:"
@@ -188,17 +189,22 @@ def buttons(experiment: str | None, state: State | None, trainable: bool) -> Non
                 key="go",
             )
         else:
-            label, command, icon, _ = RESUME if paused else PAUSE
-            st.button(label, type="primary", icon=icon, on_click=_send, args=(experiment, command), shortcut="Space")
+            _button(experiment, RESUME if paused else PAUSE, usable, type="primary", shortcut="Space")
             slow = experiment is not None and engine().slow(experiment)
-            for label, command, icon, text in (STEP, FAST if slow else SLOW, STOP):
-                st.button(label, icon=icon, help=text, on_click=_send, args=(experiment, command))
-        if experiment and active:
+            for order in (STEP, FAST if slow else SLOW, STOP):
+                _button(experiment, order, usable)
+        if experiment and usable:
             _swap(experiment)
         if experiment and state in (State.INTERRUPTED, State.STOPPED, State.FAILED):
             st.button("Go on", icon=":material/resume:", help=words.GO_ON_HELP, on_click=_recover, args=(experiment,))
         if experiment:
             st.button("Reset", icon=":material/replay:", help=words.RESET_HELP, on_click=leave)
+
+
+def _button(experiment: str | None, order: Order, usable: bool, **look: Any) -> None:
+    """A button that gives an order, if that does something now."""
+    label, command, icon, text = order
+    st.button(label, icon=icon, help=text, disabled=not usable, on_click=_send, args=(experiment, command), **look)
 
 
 def _swap(experiment: str) -> None:

@@ -1,28 +1,24 @@
 """What all visitors share: the engine that trains, and the recorded experiment everybody sees first."""
 
-import os
-import tempfile
 import threading
 from functools import cache
-from pathlib import Path
 
 import streamlit as st
 
-from iwae_lab.engines import Engine, UnknownExperimentError, open_engine
+from iwae_lab.engines import Engine, UnknownExperimentError, open_engine, runs_folder
 
 _lock = threading.Lock()
 
 
 def engine() -> Engine:
-    """The one engine of this server. Runs are kept in `IWAE_RUNS_DIR`, or in the system's temporary folder."""
+    """The one engine of this server, on the folder `runs_folder` says."""
     with _lock:  # two visitors may come first
         return _engine()
 
 
 @cache
 def _engine() -> Engine:
-    folder = os.environ.get("IWAE_RUNS_DIR") or Path(tempfile.gettempdir()) / "iwae-runs"
-    return open_engine("local", Path(folder))
+    return open_engine("local", runs_folder())
 
 
 def close_engine() -> None:

@@ -40,7 +40,7 @@ class Backend(ABC):
     def ended(self, experiment_id: str, at_once: bool = False) -> Death | None:
         """How an experiment ended, once nothing iterates it any more; lets go of it then. None until then.
 
-        `at_once` ends it first, in the middle of a step if need be.
+        `at_once` ends it first, in the middle of a step if need be, and always answers.
         """
 
     @abstractmethod

@@ -16,8 +16,10 @@ from iwae_lab.engines.settings import EngineLimits, from_environment
 from iwae_lab.engines.supervisor import Supervisor
 from iwae_lab.history.history import History
 from iwae_lab.records.folder import LOG, rewind
+from iwae_lab.records.log import LogError
 
 UNFINISHED = (State.INTERRUPTED, State.STOPPED, State.FAILED)
+GIVES_WAY = "stopped because nobody watched it and there were too many others"
 
 
 def open_engine(backend: str, folder: Path, limits: EngineLimits | None = None) -> "Engine":
@@ -58,7 +60,7 @@ class Engine:
         """
         require_memory(spec, self.limits.memory_mb)
         with self._lock:
-            self._jobs.admit(digest(owner))
+            self._admit(digest(owner))
             experiment_id = self._folders.make(spec, owner)
             self._jobs.add(experiment_id, digest(owner), time.monotonic())
             self._supervisor.fill_slots()
@@ -74,16 +76,17 @@ class Engine:
             NotOwnerError: it is somebody else's.
             EngineFullError: as `submit`.
             CheckpointError: its checkpoint cannot be used.
-            LogError: its log cannot be used, or another process goes on with it.
+            LogError: its log cannot be used, or another process or server goes on with it.
         """
-        self._require_owner(experiment_id, owner)
+        self._require_command(experiment_id, owner)
         with self._lock:
             if self.state(experiment_id) not in UNFINISHED:
                 return
             if job := self._jobs.get(experiment_id):  # it has ended a moment ago
                 self._supervisor.forget(job)
-            self._jobs.admit(self._folders.owner(experiment_id))
+            self._admit(self._folders.owner(experiment_id))
             rewind(self._folders[experiment_id])
+            self._folders.presence.claim(self._folders[experiment_id])
             self._histories.forget(self._log(experiment_id))
             self._jobs.add(experiment_id, self._folders.owner(experiment_id), time.monotonic())
             self._supervisor.fill_slots()
@@ -109,7 +112,11 @@ class Engine:
         # Ask first, read after: one that ends in between has written its last event by then.
         with self._lock:
             job = self._jobs.get(experiment_id)
-            state = job.state if job else State.INTERRUPTED
+        if job:
+            state = job.state
+        else:
+            elsewhere = self._folders.presence.elsewhere(self._folders[experiment_id])
+            state = State.ELSEWHERE if elsewhere else State.INTERRUPTED
         match self._histories.outcome(log):
             case Failed():
                 return State.FAILED
@@ -157,6 +164,11 @@ class Engine:
         job = self._jobs.get(experiment_id)
         return job.restarts if job else 0
 
+    def revived_at(self, experiment_id: str) -> int | None:
+        """The step from which it went on by itself when its process had last died; None if none has."""
+        job = self._jobs.get(experiment_id)
+        return job.revived_at if job and job.restarts else None
+
     def touch(self, experiment_id: str) -> None:
         """Somebody watches the experiment now.
 
@@ -166,7 +178,7 @@ class Engine:
         self._folders.touch(experiment_id)
         with self._lock:
             if job := self._jobs.get(experiment_id):
-                job.touched = time.monotonic()
+                job.touched, job.seen = time.monotonic(), True
                 if job.unwatched:
                     job.unwatched = False
                     self._supervisor.release(job)
@@ -179,19 +191,20 @@ class Engine:
         Raises:
             UnknownExperimentError: no such experiment.
             NotOwnerError: it is somebody else's.
+            LogError: it is another server's.
             SpecError: a swap of no such run or estimator, k out of range, or too much memory; nothing has changed then.
         """
-        self._require_owner(experiment_id, owner)
+        self._require_command(experiment_id, owner)
         if isinstance(command, SwapNow):
             swap = Swap(run=command.run, step=0, estimator=command.estimator, k=command.k)
             require_memory(self.spec(experiment_id).swapped(swap), self.limits.memory_mb)
         with self._lock:
             job = self._jobs.get(experiment_id)
-            if job and not self._histories.outcome(self._log(experiment_id)):
+            if job and not job.ending and not self._histories.outcome(self._log(experiment_id)):
                 self._obey(job, command)
 
     def _obey(self, job: Job, command: Command) -> None:
-        job.touched, alone, job.unwatched = time.monotonic(), job.unwatched, False
+        job.touched, job.seen, alone, job.unwatched = time.monotonic(), True, job.unwatched, False
         match command:
             case Pause() | Step():
                 job.hold(time.monotonic())
@@ -211,6 +224,14 @@ class Engine:
     def _log(self, experiment_id: str) -> Path:
         return self._folders[experiment_id] / LOG
 
-    def _require_owner(self, experiment_id: str, owner: str) -> None:
+    def _admit(self, owner: str) -> None:
+        """Refuse a further experiment, or make room for it."""
+        if job := self._jobs.admit(owner):
+            self._supervisor.stop(job, GIVES_WAY)
+
+    def _require_command(self, experiment_id: str, owner: str) -> None:
+        """Refuse the commands of those who may give none here."""
         if not self.owns(experiment_id, owner):
             raise NotOwnerError(f"run {experiment_id} belongs to another visitor; start one of your own to control it")
+        if self.state(experiment_id) is State.ELSEWHERE:
+            raise LogError("this run is in the care of another server on the same folder; control it there")

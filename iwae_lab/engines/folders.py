@@ -2,18 +2,25 @@
 
 import hashlib
 import hmac
+import logging
 import os
 import re
 import shutil
 import time
 import uuid
 from pathlib import Path
+from stat import S_ISREG
 
+from iwae_core.training.fields import SpecError
 from iwae_core.training.spec import ExperimentSpec
+from iwae_lab.engines.presence import Presence
+from iwae_lab.records.files import opened
 from iwae_lab.records.folder import CHECKPOINT, LOG, SPEC
 
+LOGGER = logging.getLogger(__name__)
 EXPERIMENT_ID = re.compile(r"[0-9a-f]{32}")
 OWNER = "owner"
+NOBODY = "?"  # the owner of one whose owner cannot be read
 RECENT = 3600.0  # seconds since its last use for which none is deleted
 
 
@@ -35,10 +42,12 @@ class Folders:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.presence = Presence(root)
         found = [path for path in root.iterdir() if EXPERIMENT_ID.fullmatch(path.name)] if root.is_dir() else []
-        made = sorted(((path / SPEC).stat().st_mtime_ns, path) for path in found if (path / SPEC).is_file())
+        made = sorted((time, path) for path in found if (time := _time(path / SPEC)))
         self._specs: dict[str, ExperimentSpec] = {}
-        self._owners = {path.name: _read(path / OWNER) for _, path in made}
+        self._unreadable: set[str] = set()
+        self._owners = {path.name: _owner(path) for _, path in made}
 
     def make(self, spec: ExperimentSpec, owner: str) -> str:
         """A new experiment's id; leaves nothing behind if the disk is full."""
@@ -47,8 +56,9 @@ class Folders:
         folder.mkdir(parents=True)
         try:
             if owner:
-                (folder / OWNER).write_text(digest(owner))
-            (folder / SPEC).write_text(spec.to_json())
+                _write(folder / OWNER, digest(owner))
+            _write(folder / SPEC, spec.to_json())
+            self.presence.claim(folder)
         except OSError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -62,7 +72,7 @@ class Folders:
             UnknownExperimentError: no such experiment.
         """
         folder = self.root / experiment_id
-        if not EXPERIMENT_ID.fullmatch(experiment_id) or folder.is_symlink() or not (folder / SPEC).is_file():
+        if not EXPERIMENT_ID.fullmatch(experiment_id) or folder.is_symlink() or not _time(folder / SPEC):
             raise UnknownExperimentError(
                 f"there is no run {experiment_id[:40]!r} here; it may have been deleted, or the link is incomplete"
             )
@@ -72,18 +82,24 @@ class Folders:
         """The specification it was started with, which never changes.
 
         Raises:
-            UnknownExperimentError: no such experiment.
+            UnknownExperimentError: no such experiment, or its specification cannot be read.
         """
         folder = self[experiment_id]
         if experiment_id not in self._specs:
-            self._specs[experiment_id] = ExperimentSpec.from_json((folder / SPEC).read_text())
+            try:
+                self._specs[experiment_id] = ExperimentSpec.from_json((folder / SPEC).read_text())
+            except (SpecError, OSError, ValueError) as error:
+                if experiment_id not in self._unreadable:
+                    LOGGER.warning("cannot read the specification of run %s: %s", experiment_id, error)
+                self._unreadable.add(experiment_id)
+                raise UnknownExperimentError(f"run {experiment_id} cannot be read: its {SPEC} is damaged") from error
         return self._specs[experiment_id]
 
     def owner(self, experiment_id: str) -> str:
         """The digest of the owner's token; empty for one of nobody in particular."""
         folder = self[experiment_id]
         if experiment_id not in self._owners:  # another process made it
-            self._owners[experiment_id] = _read(folder / OWNER)
+            self._owners[experiment_id] = _owner(folder)
         return self._owners[experiment_id]
 
     def owns(self, experiment_id: str, owner: str) -> bool:
@@ -92,9 +108,16 @@ class Folders:
         return not expected or hmac.compare_digest(expected, digest(owner))
 
     def of(self, owner: str) -> list[str]:
-        """The owner's experiments, newest first."""
+        """The owner's experiments, newest first, without those whose specification cannot be read."""
         wanted = digest(owner)
-        return [experiment_id for experiment_id, found in reversed(self._owners.copy().items()) if found == wanted]
+        mine = (experiment_id for experiment_id, found in reversed(self._owners.copy().items()) if found == wanted)
+        return [experiment_id for experiment_id in mine if self._readable(experiment_id)]
+
+    def _readable(self, experiment_id: str) -> bool:
+        try:
+            return bool(self.spec(experiment_id))
+        except UnknownExperimentError:
+            return False
 
     def touch(self, experiment_id: str) -> None:
         """Note that it is in use."""
@@ -120,14 +143,37 @@ class Folders:
         shutil.rmtree(self.root / experiment_id, ignore_errors=True)
 
 
-def _read(path: Path) -> str:
-    return path.read_text() if path.is_file() else ""
+def _write(path: Path, text: str) -> None:
+    with opened(path, "x") as file:
+        file.write(text)
+
+
+def _owner(folder: Path) -> str:
+    try:
+        return (folder / OWNER).read_text()
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError):
+        return NOBODY
 
 
 def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.glob("*") if file.is_file())
+    return sum(found.st_size for path in folder.glob("*") if (found := _stat(path)) and S_ISREG(found.st_mode))
 
 
 def _last_use(folder: Path) -> float:
-    paths = (folder, folder / LOG, folder / CHECKPOINT)
-    return max((path.stat().st_mtime for path in paths if path.exists()), default=0.0)
+    found = map(_stat, (folder, folder / LOG, folder / CHECKPOINT))
+    return max((of.st_mtime for of in found if of), default=0.0)
+
+
+def _time(path: Path) -> int:
+    """When a file was written, in ns; 0 if there is no such file."""
+    found = _stat(path)
+    return found.st_mtime_ns if found and S_ISREG(found.st_mode) else 0
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:
+        return None

@@ -1,5 +1,6 @@
 """Unfinished experiments, and the rules by which they get a slot, or lose it. No clock, no files, no processes."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ class State(StrEnum):
     QUEUED = "queued"
     RUNNING = "running"
     PAUSED = "paused"
+    STOPPING = "stopping"
+    ELSEWHERE = "on another server"
     COMPLETED = "completed"
     STOPPED = "stopped"
     FAILED = "failed"
@@ -24,7 +27,7 @@ class State(StrEnum):
     @property
     def active(self) -> bool:
         """Whether more events may come."""
-        return self in (State.QUEUED, State.RUNNING, State.PAUSED)
+        return self in (State.QUEUED, State.RUNNING, State.PAUSED, State.STOPPING, State.ELSEWHERE)
 
 
 class EngineFullError(RuntimeError):
@@ -50,13 +53,16 @@ class Job:
     touched: float
     phase: Phase = Phase.WAITING
     paused: bool = False  # on command
+    seen: bool = False  # somebody has watched it, if only once
     unwatched: bool = False
     slow: bool = False
     held_since: float = 0.0
     orders: list[Order] = field(default_factory=list)  # to obey when it starts
     ending: str = ""  # why it is to be stopped
+    due: float = math.inf  # when its process is killed, unless it has ended or let go by itself
     deaths: int = 0  # of its process since its last checkpoint
     restarts: int = 0
+    revived_at: int = 0  # the step from which it last went on
     checkpoint: int = 0  # which one, when its process last died
 
     @property
@@ -77,6 +83,8 @@ class Job:
     @property
     def state(self) -> State:
         """What its experiment is doing, as long as that has not ended."""
+        if self.ending:
+            return State.STOPPING
         if self.phase is Phase.WAITING or (self.phase is Phase.LEAVING and not self.held):
             return State.QUEUED
         return State.PAUSED if self.held else State.RUNNING
@@ -113,7 +121,8 @@ class Jobs:
 
     Slots go to the owner with the fewest, and to the first who came among these. One that is paused keeps its slot
     as long as nobody needs it, and for `grace` seconds if somebody does; then it saves its state and gives the slot up.
-    When it is resumed it waits for one again. Those that nobody watches give theirs up at once, and get none.
+    When it is resumed it waits for one again. Those that nobody watches give theirs up at once, and get none: they keep
+    nobody else waiting, and do not count among those who wait.
     """
 
     def __init__(self, limits: EngineLimits) -> None:
@@ -128,8 +137,12 @@ class Jobs:
         """The job of an experiment; None if it has ended, or is nobody's."""
         return self._jobs.get(experiment_id)
 
-    def admit(self, owner: str) -> None:
-        """Raise `EngineFullError` if this owner may have no further experiment. The empty owner may have any number."""
+    def admit(self, owner: str) -> Job | None:
+        """Let this owner have a further experiment; returns the job that has to end for it. Nobody has no limit.
+
+        Raises:
+            EngineFullError: no, and why.
+        """
         limits = self.limits
         own = sum(job.owner == owner for job in self)
         if owner and own >= limits.per_visitor:
@@ -137,12 +150,19 @@ class Jobs:
                 f"you have {own} unfinished experiments here, and {limits.per_visitor} are allowed; "
                 "stop one of them, or wait for one to end"
             )
-        waiting = sum(job.phase is Phase.WAITING for job in self)
+        waiting = len(self.order())
         if waiting >= limits.queue and sum(job.has_slot for job in self) >= limits.slots:
             raise EngineFullError(
                 f"{limits.slots} experiments are training here and {waiting} are waiting, "
                 f"and no more than {limits.queue} may wait; try again in some minutes"
             )
+        if len(self._jobs) < limits.unfinished:
+            return None
+        if left := [job for job in self if job.unwatched and not job.has_slot]:
+            return min(left, key=lambda job: job.touched)
+        raise EngineFullError(
+            f"{len(self._jobs)} unfinished experiments are here, and no more are allowed; try again in some minutes"
+        )
 
     def add(self, experiment_id: str, owner: str, now: float) -> Job:
         """A new job, last in the queue."""

@@ -8,7 +8,7 @@ from signal import SIGKILL, Signals
 
 from iwae_lab.engines.backend import BACKENDS, Backend, Death
 from iwae_lab.engines.process import Worker
-from iwae_lab.engines.protocol import DISK_FULL, Order
+from iwae_lab.engines.protocol import DISK_FULL, Leave, Order, Stop
 from iwae_lab.engines.settings import EngineLimits
 
 RESPITE = 10.0  # seconds that a new experiment has the machine to itself before the next spare worker gets ready
@@ -38,8 +38,11 @@ class WorkerProcesses(Backend):
         self._refill_at = time.monotonic() + RESPITE
 
     def send(self, experiment_id: str, order: Order) -> None:
-        """Write the order to the worker's input."""
+        """Write the order to the worker's input; one that has not even begun to listen is ended instead of asked to."""
         if worker := self._workers.get(experiment_id):
+            worker.listen()
+            if isinstance(order, Leave | Stop) and not worker.awake:
+                worker.kill()
             worker.write(order)
 
     def ended(self, experiment_id: str, at_once: bool = False) -> Death | None:
@@ -54,7 +57,10 @@ class WorkerProcesses(Backend):
         if worker.alive and worker.ready:
             self._spares.append(worker)
             return Death("its process gave it up")
+        if worker.alive:
+            worker.kill()
         worker.close()
+        self._refill_at = time.monotonic()  # it has left the machine to the next one's preparation
         return self._cause(worker)
 
     def tend(self) -> None:
@@ -71,14 +77,14 @@ class WorkerProcesses(Backend):
         """Kill and bury every worker."""
         for worker in self._all():
             worker.process.kill()
+        for worker in self._all():
             worker.close()
         self._workers, self._spares = {}, []
 
     def _listen(self, worker: Worker) -> None:
         worker.listen()
         if worker.silence > self._limits.hang and worker.alive:
-            worker.process.kill()
-            worker.process.wait()
+            worker.kill()
 
     def _all(self) -> Iterator[Worker]:
         yield from self._workers.values()

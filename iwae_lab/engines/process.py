@@ -13,6 +13,9 @@ from iwae_lab.engines.protocol import READY, Begin, Message, Order, encode
 
 PACKAGE_PARENT = Path(__file__).parents[2]
 AWAKENING = 60.0  # seconds that a worker may take to its first heartbeat
+# What a worker needs of the server's environment, in which there may be secrets.
+NEEDED = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "IWAE_DATA_DIR", "IWAE_DEVICE")
+FAMILIES = ("LC_", "PYTHON", "OMP_", "MKL_", "KMP_", "OPENBLAS_", "CUDA_", "NVIDIA_", "TORCH_", "PYTORCH_")
 LONGEST_GAP = 1.0  # seconds between two looks that count: a server that was held up must not blame its workers
 
 
@@ -31,11 +34,13 @@ class Worker:
             bufsize=0,
             cwd=PACKAGE_PARENT,
             start_new_session=True,
+            env={name: value for name, value in os.environ.items() if name in NEEDED or name.startswith(FAMILIES)},
         )
         self._input, self._output = cast(IO[bytes], self.process.stdin), cast(IO[bytes], self.process.stdout)
         os.set_blocking(self._output.fileno(), False)
         self._listened = time.monotonic()
         self.silence = -AWAKENING  # seconds since its last heartbeat
+        self.awake = False  # has told something
         self.ready = False  # for another experiment
 
     @property
@@ -61,8 +66,14 @@ class Worker:
             heard = os.read(self._output.fileno(), 65_536)
         except BlockingIOError:
             heard = b""
+        self.awake = self.awake or bool(heard)
         self.silence = 0.0 if heard else self.silence + gap
         self.ready = self.ready or READY in heard
+
+    def kill(self) -> None:
+        """End the process, whatever it is doing."""
+        self.process.kill()
+        self.process.wait()
 
     def close(self) -> None:
         """End the process, by force if it does not notice."""
@@ -70,6 +81,5 @@ class Worker:
         try:
             self.process.wait(timeout=2)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+            self.kill()
         self._output.close()

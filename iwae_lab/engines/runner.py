@@ -11,11 +11,12 @@ from typing import Any, TypeAlias
 from iwae_core.data import DataError
 from iwae_core.training.closeup import Before
 from iwae_core.training.events import Closeup, Event, Failed, Finished, Progress, Record
-from iwae_core.training.loop import Experiment
+from iwae_core.training.loop import Experiment, GivenUpError
 from iwae_core.training.spec import ExperimentSpec
 from iwae_lab.engines.protocol import Checkpoint, Leave, Order, Pause, Resume, Slow, Step, Stop, SwapNow
 from iwae_lab.records import checkpoint
-from iwae_lab.records.folder import CHECKPOINT, LOG, SPEC, saved
+from iwae_lab.records.checkpoint import CheckpointError
+from iwae_lab.records.folder import CHECKPOINT, LOG, SPEC, restore, saved
 from iwae_lab.records.log import EventLog
 
 # Called with the seconds to wait for an order if there is none yet: 0 only looks, infinity waits for ever.
@@ -46,11 +47,16 @@ class Clock:
         self._start += time.monotonic() - began
 
 
-def run(folder: Path, receive: Receive = lambda wait: None) -> Generator[Record | None, None, None]:
+def run(
+    folder: Path, receive: Receive = lambda wait: None, give_up: Callable[[], bool] = lambda: False
+) -> Generator[Record | None, None, None]:
     """Train the experiment of a folder, from its last saved state if there is one.
 
     Writes every event to the log, and a checkpoint now and then and at the end. Yields each record after it is written,
     and None while it is held and `receive` has no order. An error of the training becomes a `Failed` event.
+
+    `give_up` says whether `receive` has a `Stop` or `Leave` that cannot wait for the step or evaluation in hand. As if
+    that had never begun, it is abandoned; what it was computing goes on until the process ends.
 
     Raises:
         CheckpointError: as `saved`.
@@ -61,12 +67,12 @@ def run(folder: Path, receive: Receive = lambda wait: None) -> Generator[Record 
     clock, step = (Clock(state["seconds"]), state["step"]) if state else (Clock(), 0)
     with EventLog(folder / LOG, state["events"] if state else 0) as log:
         try:
-            for event in _Session(folder, state, log, clock, receive).events():
+            for event in _Session(folder, state, log, clock, receive, give_up).events():
                 step = getattr(event, "step", step)
                 record = log.append(event, clock.seconds()) if event else None
                 with clock.stopped():
                     yield record
-        except (DataError, OSError, MemoryError, RuntimeError) as error:
+        except (CheckpointError, DataError, OSError, MemoryError, RuntimeError) as error:
             yield log.append(Failed(step, explained(error)), clock.seconds())
 
 
@@ -74,18 +80,33 @@ class _Session:
     """An experiment under control: held or not, and saved when it is time."""
 
     def __init__(
-        self, folder: Path, state: dict[str, Any] | None, log: EventLog, clock: Clock, receive: Receive
+        self,
+        folder: Path,
+        state: dict[str, Any] | None,
+        log: EventLog,
+        clock: Clock,
+        receive: Receive,
+        give_up: Callable[[], bool],
     ) -> None:
         self._path, self._log, self._clock, self._receive = folder / CHECKPOINT, log, clock, receive
-        self._experiment = Experiment(ExperimentSpec.from_json((folder / SPEC).read_text()))
+        spec = ExperimentSpec.from_json((folder / SPEC).read_text())
+        self._experiment = Experiment(spec, give_up=give_up)
         if state:
-            self._experiment.load_state_dict(state)
+            restore(self._experiment, state)
         self._save_at = clock.seconds() + (SAVE_EVERY if state else SAVE_FIRST)
         self._paused = self._slow = self._over = False
         self._look: Before | None = None  # before the step to be made, if it is to be shown
 
     def events(self) -> Iterator[Event | None]:
         """The experiment's events and those of orders; None when held without an order."""
+        try:
+            yield from self._story()
+        except GivenUpError:
+            self._paused = True
+            while not self._over:  # the order that could not wait is among the next
+                yield from self._obey()
+
+    def _story(self) -> Iterator[Event | None]:
         if self._experiment.between_steps:  # resumed
             yield from self._before_step()
         story = self._experiment.train()
@@ -158,7 +179,7 @@ class _Session:
         self._over = True
 
     def _save(self) -> None:
-        if not self._experiment.finite:
+        if not self._experiment.begun or not self._experiment.finite:
             return  # the state before is worth more
         self._log.sync()  # a checkpoint never knows of events that the log has lost
         seconds = self._clock.seconds()

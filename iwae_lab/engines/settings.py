@@ -1,8 +1,12 @@
 """What an engine allows and how long it waits: the settings of a server."""
 
 import os
+import stat
+import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from iwae_core.training.fields import SpecError, check, limits, number
@@ -20,6 +24,7 @@ class EngineLimits:
 
     slots: int = number(os.cpu_count() or 1, 1, 1000, "runs that train at the same time")
     queue: int = number(100, 0, 100_000, "runs that may wait for a slot")
+    unfinished: int = number(500, 1, 100_000, "unfinished runs in all, those that nobody watches included")
     per_visitor: int = number(12, 1, 100_000, "unfinished runs of one visitor, paused ones included")
     grace: float = number(120.0, 0.0, 1e9, "seconds until a run that nobody watches is paused")
     abandon: float = number(1800.0, 0.0, 1e9, "further seconds until it is stopped")
@@ -27,6 +32,8 @@ class EngineLimits:
     memory_mb: int = number(3000, 700, 1_000_000, "MB of memory of one run")
     hang: float = 10.0  # seconds without a heartbeat until a worker counts as dead
     tick: float = 0.5  # seconds between two looks at everything
+    away: float = 15.0  # the same for one that waits, or that nobody has ever watched
+    patience: float = 1.7  # seconds that a worker has to save its state before it is killed
     farewell: float = 5.0  # seconds that all workers together have to save their state when the engine closes
 
     def __post_init__(self) -> None:
@@ -52,3 +59,21 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> EngineLimit
 def variable(name: str) -> str:
     """The environment variable of a setting."""
     return f"IWAE_{name.upper()}"
+
+
+def runs_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where a server keeps its runs: IWAE_RUNS_DIR, or a folder of this user alone in the temporary directory.
+
+    Raises:
+        SpecError: somebody else has made the folder of that name, or a link.
+    """
+    if chosen := environment.get("IWAE_RUNS_DIR"):
+        return Path(chosen)
+    folder = Path(tempfile.gettempdir()) / f"iwae-runs-{os.getuid()}"
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise SpecError(f"{folder} belongs to somebody else; set IWAE_RUNS_DIR to a folder of your own")
+    folder.chmod(0o700)
+    return folder

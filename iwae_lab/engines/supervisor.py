@@ -1,9 +1,11 @@
 """What happens by itself: slots, queue, who watches, processes that die, and space on disk."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from iwae_core.training.events import Failed, Finished
@@ -12,9 +14,10 @@ from iwae_lab.engines.folders import Folders
 from iwae_lab.engines.histories import Histories
 from iwae_lab.engines.jobs import Job, Jobs, Phase
 from iwae_lab.engines.protocol import Command, Leave, Pause, Resume, Slow, Step, Stop
+from iwae_lab.engines.runner import explained
 from iwae_lab.engines.settings import EngineLimits
 from iwae_lab.records.checkpoint import CheckpointError
-from iwae_lab.records.folder import CHECKPOINT, LOG, rewind
+from iwae_lab.records.folder import CHECKPOINT, LOG, rewind, saved
 from iwae_lab.records.log import LogError, conclude
 
 LOGGER = logging.getLogger(__name__)
@@ -30,6 +33,7 @@ class Supervisor:
         self.lock = threading.RLock()
         self._folders, self._histories, self._backend, self._limits = folders, histories, backend, limits
         self._prune_at = 0.0
+        self._told: set[str] = set()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._keep_tending, name="supervisor", daemon=True)
         if backend.by_itself:
@@ -46,13 +50,13 @@ class Supervisor:
         with self.lock:
             self._backend.tend()
             for job in self.jobs:
-                if job.has_slot:
-                    self._check(job)
-            for job in self.jobs:
-                self._watch(job, now)
+                try:
+                    self._look_after(job, now)
+                except Exception as error:  # one that cannot be looked after must not keep others from it
+                    self._tell(f"looking after experiment {job.experiment_id} failed; trying again", error)
             self.fill_slots()
             for job in self.jobs.to_park(now):
-                job.phase = Phase.LEAVING
+                job.phase, job.due = Phase.LEAVING, now + self._limits.patience
                 self._backend.send(job.experiment_id, Leave())
         if now >= self._prune_at:
             self._prune_at = now + PRUNE_EVERY
@@ -74,7 +78,10 @@ class Supervisor:
                 time.sleep(0.01)
             self._backend.close()
             for job in self.jobs:
+                if job.ending and not self._histories.outcome(self._log(job)):
+                    self.end(job)
                 self.jobs.remove(job)
+            self._folders.presence.close()
 
     def ask(self, job: Job, command: Command) -> None:
         """Have a job obey a command now, or as soon as it has a slot."""
@@ -97,12 +104,15 @@ class Supervisor:
             self.jobs.queue_again(job)
 
     def stop(self, job: Job, reason: str) -> None:
-        """Bring a job to its end."""
+        """Bring a job to its end; one whose process does not come to it in time is killed."""
+        if job.ending:
+            return
         job.ending = reason
         if job.phase is Phase.STARTED:
+            job.due = time.monotonic() + self._limits.patience
             self._backend.send(job.experiment_id, Stop(reason))
         elif not job.has_slot:
-            self._conclude(job, lambda step: Finished(step, stopped=True, reason=reason))
+            self.end(job)
 
     def forget(self, job: Job) -> None:
         """Let go of a job whose log has come to its end."""
@@ -112,33 +122,62 @@ class Supervisor:
     def fill_slots(self) -> None:
         """Start those whose turn it is."""
         for job in [] if self._closing.is_set() else self.jobs.to_start():
+            orders = job.opening()
             try:
-                self._backend.start(job.experiment_id, self._folders[job.experiment_id], job.opening())
-            except OSError:  # not now; the next look tries again
-                LOGGER.exception("cannot start experiment %s", job.experiment_id)
+                self._backend.start(job.experiment_id, self._folder(job), orders)
+            except OSError as error:  # not now; the next look tries again
+                job.orders = orders
+                self._tell(f"cannot start experiment {job.experiment_id}", error)
                 return
             job.phase = Phase.STARTED
 
     def _keep_tending(self) -> None:
-        while not self._closing.wait(self._limits.tick):
+        while not self._closing.wait(self._until_next()):
             try:
                 self.tend()
-            except Exception:
-                LOGGER.exception("looking after the experiments failed; trying again")
+            except Exception as error:
+                self._tell("looking after the experiments failed; trying again", error)
+
+    def _until_next(self) -> float:
+        """Seconds until the next look, or until a worker is to be killed."""
+        due = min((job.due for job in self.jobs), default=math.inf)
+        return max(0.01, min(self._limits.tick, due - time.monotonic()))
+
+    def _tell(self, what: str, error: Exception) -> None:
+        """Tell whoever runs the server of an error, once: what is tried again and again fails again and again."""
+        if (told := f"{what}: {error!r}") not in self._told:
+            self._told.add(told)
+            LOGGER.error("%s", what, exc_info=error)
+
+    def _folder(self, job: Job) -> Path:
+        return self._folders.root / job.experiment_id
 
     def _log(self, job: Job) -> Path:
-        return self._folders[job.experiment_id] / LOG
+        return self._folder(job) / LOG
 
-    def _check(self, job: Job) -> None:
+    def end(self, job: Job) -> None:
+        """Write that a job was stopped, now that nothing iterates it; at the step from which it can go on."""
+        step = _saved_step(self._folder(job))
+        self._conclude(job, lambda _: Finished(step, stopped=True, reason=job.ending))
+
+    def _look_after(self, job: Job, now: float) -> None:
+        if job.has_slot:
+            self._check(job, now)
+        if self.jobs.get(job.experiment_id):
+            self._watch(job, now)
+
+    def _check(self, job: Job, now: float) -> None:
         """See whether a job has ended, left or died."""
         # Ask first, read after: one that ends in between has written its last event by then.
-        death = self._backend.ended(job.experiment_id)
+        late = now >= job.due or self._histories.damaged(self._log(job))
+        death = self._backend.ended(job.experiment_id, at_once=late)
         if death is None:
             return
+        job.due = math.inf
         if self._histories.outcome(self._log(job)):
             self.jobs.remove(job)
-        elif reason := job.ending:
-            self._conclude(job, lambda step: Finished(step, stopped=True, reason=reason))
+        elif job.ending:
+            self.end(job)
         elif job.phase is Phase.STARTED:
             self._revive(job, death)
         elif job.waits_for_resume:
@@ -148,15 +187,15 @@ class Supervisor:
 
     def _revive(self, job: Job, death: Death) -> None:
         """Go on with a job whose process has died, unless that keeps happening."""
-        folder = self._folders[job.experiment_id]
+        folder = self._folder(job)
         if death.final or job.died(_version(folder / CHECKPOINT)) > RESTARTS:
             text = death.reason if death.final else f"{death.reason}, {job.deaths} times in a row"
             self._conclude(job, lambda step: Failed(step, f"{text}; resume it from its last saved state"))
             return
         try:
-            rewind(folder)
+            job.revived_at = rewind(folder)
         except (CheckpointError, LogError, OSError) as error:
-            message = f"{death.reason}; and it cannot go on: {error}"
+            message = f"{death.reason}; and it cannot go on: {explained(error)}"
             self._conclude(job, lambda step: Failed(step, message))
             return
         self._histories.forget(folder / LOG)
@@ -169,16 +208,17 @@ class Supervisor:
         log = self._log(job)
         try:
             conclude(log, end)
-        except (OSError, LogError):
-            LOGGER.exception("cannot write how experiment %s ended", job.experiment_id)
+        except (OSError, LogError) as error:
+            self._tell(f"cannot write how experiment {job.experiment_id} ended", error)
             self._histories.keep(log, end(self._histories.read(log).step))
 
     def _watch(self, job: Job, now: float) -> None:
         """Pause a job that nobody watches, and stop one that nobody has watched for long."""
-        alone = now - job.touched
-        if alone >= self._limits.grace + self._limits.abandon and not job.ending:
+        alone, limits = now - job.touched, self._limits
+        keeps = job.seen and job.phase is not Phase.WAITING
+        if alone >= limits.grace + limits.abandon:
             self.stop(job, f"stopped because nobody watched it for {alone / 60:,.0f} minutes")
-        elif alone >= self._limits.grace and not job.unwatched:
+        elif not job.unwatched and alone >= (limits.grace if keeps else min(limits.grace, limits.away)):
             job.unwatched, job.held_since = True, now
             if job.phase is Phase.STARTED and not job.paused:
                 self._backend.send(job.experiment_id, Pause())
@@ -186,10 +226,18 @@ class Supervisor:
     def _prune(self) -> None:
         """Delete the oldest experiments that have ended if all together take too much space."""
         for experiment_id in self._folders.excess(self._limits.quota_mb):
+            folder = self._folders.root / experiment_id
             with self.lock:
-                if self.jobs.get(experiment_id) is None:
-                    self._histories.forget(self._folders[experiment_id] / LOG)
+                if self.jobs.get(experiment_id) is None and not self._folders.presence.elsewhere(folder):
+                    self._histories.forget(folder / LOG)
                     self._folders.delete(experiment_id)
+
+
+def _saved_step(folder: Path) -> int:
+    with suppress(CheckpointError, LogError):
+        if state := saved(folder):
+            return int(state["step"])
+    return 0
 
 
 def _version(path: Path) -> int:

@@ -75,6 +75,9 @@ WORSE_ELBO = (
 )
 INTERRUPTED = "Its worker process is gone. What it had reported is below; Go on resumes it from its last saved state."
 UNWATCHED = "Paused because nobody was watching; it goes on now."
+STOPPING = "Its last good state is being saved."
+REVIVED = "Its worker process died; it went on by itself from step {step:,}."
+ELSEWHERE = "Another server on the same folder of runs takes care of this one; control it there."
 LOADING_WORKER = "Starting"
 
 

@@ -17,6 +17,11 @@ from ui.session import engine
 from ui.settings import PLOTS
 
 HTML = macros("ui/live/parts.html.jinja")
+NOTICES: dict[State | None, str] = {
+    State.INTERRUPTED: words.INTERRUPTED,
+    State.STOPPING: words.STOPPING,
+    State.ELSEWHERE: words.ELSEWHERE,
+}
 
 
 def _figure(name: str) -> Part:
@@ -117,10 +122,13 @@ def _notice(scene: Scene) -> str:
     outcome, state = scene.history.outcome, scene.state
     if isinstance(outcome, Failed):
         return f"Training failed at step {outcome.step:,}: {outcome.message}."
-    if state is State.INTERRUPTED:
-        return words.INTERRUPTED
     if state is State.PAUSED and engine().unwatched(scene.look.experiment):
         return words.UNWATCHED
+    if state in NOTICES:
+        return NOTICES[state]
+    revived_at = engine().revived_at(scene.look.experiment)
+    if revived_at is not None:
+        return words.REVIVED.format(step=revived_at)
     return outcome.reason if outcome and outcome.step < scene.spec.steps else ""
 
 
