@@ -23,13 +23,18 @@ def test_settings_from_the_environment() -> None:
     for value in "x", "0", "-1", "1.5", "nan", "inf", "1001", "0x10":
         with pytest.raises(SpecError, match=r"(IWAE_SLOTS|slots) \(.*\) must be a whole number from 1 to 1,000; got"):
             from_environment({"IWAE_SLOTS": value})
-    settings = ("slots", "queue", "per_visitor", "grace", "abandon", "quota_mb", "memory_mb")
+    settings = ("slots", "queue", "unfinished", "per_visitor", "grace", "abandon", "quota_mb", "memory_mb")
     assert tuple(limits(EngineLimits)) == settings
 
 
 def test_every_variable_that_is_read_is_documented_with_its_default() -> None:
     root = Path(__file__).parents[2]
-    files = [root / "app.py", *root.glob("iwae_core/**/*.py"), *root.glob("ui/**/*.py")]
+    files = [
+        root / "app.py",
+        *root.glob("iwae_core/**/*.py"),
+        *root.glob("iwae_lab/engines/*.py"),
+        *root.glob("ui/**/*.py"),
+    ]
     source = "".join(path.read_text() for path in files)
     names = set(re.findall(r"IWAE_[A-Z_]+", source)) | {variable(name) for name in limits(EngineLimits)}
     documented = dict(re.findall(r"^\| `(IWAE_[A-Z_]+)` \| (.*?) \|", (root / "README.md").read_text(), re.M))

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from iwae_lab.records import checkpoint
 from iwae_lab.records.folder import CHECKPOINT, LOG, rewind
 from iwae_lab.records.log import LogError, LogReader
 from tests.support.running import (
+    LIMITS,
     LONG,
     MIDDLE,
     SHORT,
@@ -140,9 +142,7 @@ def test_a_server_that_dies_leaves_no_process_and_every_run_behind(how: signal.S
     steps = engine.history(experiment).training.steps
     assert len(steps) >= 2
     assert steps.tolist() == list(range(1, len(steps) + 1)), "the history is complete"
-    assert (engine.folder / experiment / CHECKPOINT).exists() is (how is signal.SIGINT), (
-        "who can say goodbye saves first"
-    )
+    assert checkpoint.load(engine.folder / experiment / CHECKPOINT)["step"] == len(steps), "its worker saves it first"
     with pytest.raises(NotOwnerError):
         engine.recover(experiment)
     for interrupted in experiment, queued:
@@ -192,6 +192,27 @@ def test_an_interrupted_run_is_resumed_from_the_command_line(local: Engine, tmp_
     assert events(folder)[1:] == events(whole)[1:], "only Started, with the specification, differs"
     ours, others = (checkpoint.load(path / CHECKPOINT)["runs"] for path in (folder, whole))
     torch.testing.assert_close(ours, others, rtol=0, atol=0)
+
+
+# Clocks that are wrong.
+
+
+@pytest.mark.parametrize("hours", [-1, 1, 24 * 365])
+def test_a_change_of_the_clock_changes_nothing(hours: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = open_engine("inline", tmp_path, LIMITS)
+    ended, running, waiting = engine.submit(SHORT), engine.submit(LONG), engine.submit(LONG)
+    finish(engine, ended)
+    third = engine.submit(LONG)
+    clock = time.time
+    monkeypatch.setattr(time, "time", lambda: clock() + 3600 * hours)
+    reach(engine, running, 4)
+    assert engine.history(running).seconds < 3000
+    assert (engine.history(running).steps_per_second() or 1) > 0
+    states = [engine.state(experiment) for experiment in (ended, running, waiting, third)]
+    assert states == [State.COMPLETED, State.RUNNING, State.RUNNING, State.QUEUED]
+    engine._supervisor._prune()
+    assert len(engine.experiments("")) == 4
+    engine.close()
 
 
 # Numbers that are none.

@@ -1,6 +1,7 @@
 """Small experiments, engines to run them on, and ways to wait for them: what the tests of engines share."""
 
 import atexit
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from iwae_core.training.events import Closeup, Event, Progress, Record, encode
-from iwae_core.training.spec import ExperimentSpec, RunSpec
+from iwae_core.training.spec import ExperimentSpec, RunSpec, Swap
 from iwae_lab.engines import (
     BACKENDS,
     Engine,
@@ -26,7 +27,16 @@ from iwae_lab.records.log import read_log
 SHORT = ExperimentSpec(runs=(RunSpec("vae", 2), RunSpec("iwae", 2)), batch_size=4, steps=5, eval_images=2, eval_k=2)
 MIDDLE = replace(SHORT, steps=100, eval_k=500)  # enough steps to act before the end, few evaluations
 LONG = ExperimentSpec(runs=(RunSpec("iwae", 1),), batch_size=1, steps=1_000_000, eval_images=2, eval_k=1)
-LIMITS = EngineLimits(slots=2, tick=0.05)
+# After three quick steps one that takes many seconds: 5,000 samples of 100 images.
+HEAVY = ExperimentSpec(
+    runs=(RunSpec("iwae", 1),),
+    batch_size=100,
+    steps=10,
+    eval_images=2,
+    eval_k=1,
+    swaps=(Swap(run=0, step=3, estimator="iwae", k=5000),),
+)
+LIMITS = EngineLimits(slots=2, tick=0.05, away=1e6)
 linux = pytest.mark.skipif(not Path("/proc").exists(), reason="looks processes up in /proc")
 MakeEngine = Callable[..., Engine]
 # Workers that tests hand to one another: each takes seconds to get ready.
@@ -145,3 +155,17 @@ def exists(pid: int) -> bool:
             return file.read().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def busy(engine: Engine, experiment: str) -> None:
+    """Wait until the worker of a `HEAVY` run is in the middle of its long step."""
+    wait_until(lambda: bool(engine.history(experiment).swaps))
+    before = processor_time(worker := pid(engine, experiment))
+    wait_until(lambda: processor_time(worker) > before + 0.5)
+
+
+def processor_time(pid: int) -> float:
+    """Seconds that a process has computed."""
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
