@@ -4,13 +4,17 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 TORCH_LINKS ?= https://download.pytorch.org/whl/cpu/torch/
 BIN := .venv/bin
 
-.PHONY: demo test lint format docs lock models wheel clean
+.PHONY: demo test soak lint format docs lock models wheel clean
 
 demo: .venv/program
 	$(BIN)/iwae demo
 
 test: lint
 	browser=$$(tools/chromium.sh $(BIN)/python) && CHROMIUM="$$browser" $(BIN)/pytest -n 2 --dist loadfile
+
+# Hundreds of runs started and cancelled while workers are killed; SOAK="--runs 60 --visitors 10 --kill-every 5" is a short one.
+soak: .venv/dev
+	$(BIN)/python -m tools.soak $(SOAK)
 
 lint: .venv/dev
 	$(BIN)/ruff check
