@@ -8,14 +8,13 @@ With parameters of your own, mean and log_scale:
     accumulate_gradient(ESTIMATORS["dreg"](draws), theta=[...], phi=[mean, log_scale])
 """
 
-import copy
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Transform
+from torch.distributions import Distribution
 
 from iwae_core.bounds.weights import LogWeights, normalized_weights
 from iwae_core.draws import Draws, Path
@@ -35,7 +34,8 @@ def draw(
 
     q's batch shape is the batch, its event shape whatever h is for one datum (wrap independent components in
     `torch.distributions.Independent`); an empty batch shape means one datum. x is handed through as it is, so it may be
-    a whole data set that a single h explains.
+    a whole data set that a single h explains. On the path "stopped_q" q has to know the density of an h that it is told
+    of, as well as of those it draws; a flow that cannot be inverted says so itself.
 
     Raises:
         ValueError: q has several batch dimensions or cannot be reparameterised, or log_joint returns another shape.
@@ -49,7 +49,11 @@ def draw(
     if path == "score":
         h = h.detach()
     log_p = log_joint(x, h)
-    log_q = (held_fixed(q) if path == "stopped_q" else q).log_prob(h)
+    log_q = q.log_prob(h)
+    if path == "stopped_q":
+        # The way through the samples is all but the score, wherever q keeps its parameters: nothing has to find them.
+        score = q.log_prob(h.detach())
+        log_q = log_q - (score - score.detach())
     if log_p.shape != log_q.shape:
         raise ValueError(f"log_joint must return [k, batch] = {list(log_q.shape)}; got {list(log_p.shape)}")
     draws = Draws(path, (h,), log_p, log_q)
@@ -57,25 +61,6 @@ def draw(
         chosen = torch.multinomial(normalized_weights(draws.log_weights.detach()).T, 1, generator=randomness)
         return replace(draws, kept=draws.log_weights.gather(0, chosen.T)[0])
     return draws
-
-
-def held_fixed(q: Distribution) -> Distribution:
-    """The same distribution with every parameter a constant, its base distributions, components and transforms too."""
-    fixed: Distribution = _detached(q)
-    return fixed
-
-
-def _detached(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.detach()
-    if isinstance(value, list):
-        return [_detached(item) for item in value]
-    if not isinstance(value, Distribution | Transform):
-        return value
-    fixed = copy.copy(value)  # forgets a transform's inverse, which would lead back to the live parameters
-    for name, attribute in vars(fixed).items():
-        vars(fixed)[name] = _detached(attribute)
-    return fixed.with_cache(0) if isinstance(fixed, Transform) else fixed
 
 
 def _sample(q: Distribution, k: int, randomness: torch.Generator) -> Tensor:

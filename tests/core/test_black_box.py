@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -9,18 +10,21 @@ from torch import Tensor
 from torch.distributions import (
     AffineTransform,
     Bernoulli,
-    Categorical,
+    Beta,
     Distribution,
     ExpTransform,
     Gamma,
+    Gumbel,
     Independent,
-    MixtureSameFamily,
     MultivariateNormal,
     Normal,
+    SigmoidTransform,
+    Transform,
     TransformedDistribution,
+    constraints,
 )
 
-from iwae_core.black_box import draw, held_fixed, paths
+from iwae_core.black_box import draw, paths
 from iwae_core.bounds.lower import elbo, iwae_bound
 from iwae_core.estimators import ESTIMATORS, accumulate_gradient
 from iwae_core.models.toys import line, linear_gaussian
@@ -102,45 +106,114 @@ def test_the_sample_kept_follows_the_weights() -> None:
     torch.testing.assert_close(share, torch.softmax(shared.detach(), 0), atol=5 * 0.5 / 20_000**0.5, rtol=0)
 
 
+class Flow(Transform):
+    """mean + scale h, and so a normal distribution; log scale and mean are wherever `keep` puts them."""
+
+    domain = codomain = constraints.real
+    bijective, sign = True, 1
+
+    def __init__(
+        self,
+        keep: Callable[[Tensor, Tensor], object],
+        read: Callable[[Any], tuple[Tensor, Tensor]],
+        cache_size: int = 0,
+    ) -> None:
+        super().__init__(cache_size)
+        self.read = read
+        self.mean, self.log_scale = parameter(0.4).squeeze(), parameter(-0.3).squeeze()
+        self.kept = keep(self.mean, self.log_scale)
+
+    def _call(self, x: Tensor) -> Tensor:
+        mean, log_scale = self.read(self.kept)
+        return mean + log_scale.exp() * x
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        mean, log_scale = self.read(self.kept)
+        return (y - mean) * torch.exp(-log_scale)
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.read(self.kept)[1].expand(x.shape)
+
+
+class Kept(torch.nn.Module):
+    def __init__(self, mean: Tensor, log_scale: Tensor) -> None:
+        super().__init__()
+        self.both = torch.nn.Parameter(torch.stack([mean, log_scale]).detach())
+
+
+def hidden_in() -> dict[str, tuple[Flow, Callable[[], list[Tensor]]]]:
+    """Flows by where they keep their parameters, and how to get the gradients in mean and log scale."""
+    flows = {
+        "a tuple": Flow(lambda *both: both, lambda kept: kept),
+        "a dictionary": Flow(lambda m, s: {"m": m, "s": s}, lambda kept: (kept["m"], kept["s"])),
+        "a closure": Flow(lambda m, s: lambda: (m, s), lambda kept: kept()),
+    }
+    found = {name: (flow, lambda flow=flow: [flow.mean.grad, flow.log_scale.grad]) for name, flow in flows.items()}
+    module = Flow(Kept, lambda kept: tuple(kept.both))
+    return found | {"a module": (module, lambda: list(module.kept.both.grad))}
+
+
+@pytest.mark.parametrize("name", ["vae_path", "stl", "dreg", "rws_dreg"])
+@pytest.mark.parametrize("place", hidden_in())
+def test_a_flow_to_a_normal_has_the_gradients_of_a_normal_wherever_it_keeps_its_parameters(
+    place: str, name: str
+) -> None:
+    flow, gradients = hidden_in()[place]
+    mean, log_scale = parameter(0.4), parameter(-0.3)
+
+    def log_joint(x: Tensor, h: Tensor) -> Tensor:
+        return Normal(-0.2, 0.5).log_prob(h)
+
+    zero = torch.zeros(1, dtype=torch.float64)
+    base = Normal(zero, zero + 1)
+    phi = [flow.kept.both] if isinstance(flow.kept, Kept) else [flow.mean, flow.log_scale]
+    for q, of_q in (TransformedDistribution(base, [flow]), phi), (Normal(mean, log_scale.exp()), [mean, log_scale]):
+        draws = draw(log_joint, q, None, 6, randomness(), "stopped_q")
+        accumulate_gradient(ESTIMATORS[name](draws), [], of_q)
+    for found, wanted in zip(gradients(), (mean.grad, log_scale.grad), strict=True):
+        assert wanted is not None
+        torch.testing.assert_close(found, wanted[0])
+
+
 def every_kind() -> dict[str, tuple[Distribution, list[Tensor]]]:
     a, b = parameter(0.3), parameter(0.7)
     normal = TransformedDistribution(Normal(a, b.exp()), [AffineTransform(a, b.exp(), cache_size=1), ExpTransform()])
-    mixture = MixtureSameFamily(Categorical(logits=parameter(0.1, 0.9).expand(1, 2)), Normal(a.expand(1, 2), b.exp()))
     return {
         "normal": (Normal(a, b.exp()), [a, b]),
         "independent": (Independent(Normal(a.expand(1, 2), b.exp()), 1), [a, b]),
         "transformed": (normal, [a, b]),
-        "mixture": (mixture, [a, b]),
+        "cached": (TransformedDistribution(Normal(a, b.exp()), [AffineTransform(a, b.exp(), cache_size=1)]), [a, b]),
         "gamma": (Gamma(a, b), [a, b]),
+        "gumbel": (Gumbel(a, b), [a, b]),
+        "logit": (TransformedDistribution(Beta(a, b), [SigmoidTransform().inv]), [a, b]),
+        "inverse": (TransformedDistribution(Normal(b * 0, 1.0), [AffineTransform(a, b.exp()).inv]), [a, b]),
     }
 
 
 @pytest.mark.parametrize("kind", every_kind())
-def test_holding_q_fixed_leaves_its_value_and_the_way_through_the_samples(kind: str) -> None:
+def test_stopped_q_leaves_the_value_and_the_way_through_the_samples(kind: str) -> None:
     q, parameters = every_kind()[kind]
-    with torch.random.fork_rng():
-        torch.default_generator.manual_seed(0)
-        h = q.sample((3,)).requires_grad_()
-    fixed = held_fixed(q)
-    torch.testing.assert_close(fixed.log_prob(h), q.log_prob(h))
-    (found,) = torch.autograd.grad(fixed.log_prob(h).sum(), h, retain_graph=True)
-    (wanted,) = torch.autograd.grad(q.log_prob(h).sum(), h)
-    torch.testing.assert_close(found, wanted)
-    assert float(found.abs().max()) > 0
-    left = torch.autograd.grad(fixed.log_prob(h).sum(), parameters, allow_unused=True)
-    assert all(part is None for part in left)
+    draws = draw(lambda _, h: torch.zeros(3, 1).double(), q, None, 3, randomness(), "stopped_q")
+    h = draws.h[0].detach().requires_grad_()
+    torch.testing.assert_close(draws.log_q, q.log_prob(h))
+    (slope,) = torch.autograd.grad(q.log_prob(h).sum(), h)
+    found = torch.autograd.grad(draws.log_q.sum(), parameters, retain_graph=True)
+    wanted = torch.autograd.grad((slope * draws.h[0]).sum(), parameters)
+    for part, expected in zip(found, wanted, strict=True):
+        torch.testing.assert_close(part, expected)
+        assert float(expected.abs()) > 0
 
 
-def test_a_cached_transform_does_not_lead_back_to_the_live_parameters() -> None:
-    a, b = parameter(0.3), parameter(0.7)
-    q = TransformedDistribution(Normal(a, b.exp()), [AffineTransform(a, b.exp(), cache_size=1)])
-    h = q.rsample((4,))
-    q.log_prob(h)  # fills the cache
-    (found,) = torch.autograd.grad(held_fixed(q).log_prob(h).sum(), a, retain_graph=True)
-    scale = b.exp().detach()
-    mean, spread = a.detach() + scale * a.detach(), scale * scale
-    slope = -(h.detach() - mean) / spread.square()
-    assert float(found) == pytest.approx(float((slope * (1 + scale)).sum()))
+def test_a_flow_that_cannot_be_inverted_says_so() -> None:
+    class OneWay(Flow):
+        def _inverse(self, y: Tensor) -> Tensor:
+            raise NotImplementedError("no inverse")
+
+    flow = OneWay(lambda *both: both, lambda kept: kept, cache_size=1)  # what it has drawn it need not invert
+    q = TransformedDistribution(Normal(torch.zeros(1).double(), 1.0), [flow])
+    assert draw(lambda _, h: -h.square(), q, None, 3, randomness()).log_weights.isfinite().all()
+    with pytest.raises(NotImplementedError, match="no inverse"):
+        draw(lambda _, h: -h.square(), q, None, 3, randomness(), "stopped_q")
 
 
 def test_sampling_is_repeatable_and_leaves_the_global_generator_alone() -> None:
