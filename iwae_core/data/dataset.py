@@ -43,6 +43,15 @@ class Dataset:
         """The first `images` test images, binarised once per seed `[images, pixels]`; all if there are fewer."""
         return binarise(self.test[:images], generator(seed, "test binarisation"))
 
+    def validating(self, images: int) -> "Dataset":
+        """The same with its last training images, at most a sixth, in the place of the test images: a validation split.
+
+        What is decided while training is decided on these, so that the test images can judge what came of it.
+        """
+        kept = max(2, min(images, len(self.train) // 6))
+        images_of, labels_of = (part.split([len(part) - kept, kept]) for part in (self.train, self.train_labels))
+        return Dataset(images_of[0], labels_of[0], images_of[1], labels_of[1])
+
 
 @dataclass(frozen=True)
 class DataSource:

@@ -11,10 +11,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from iwae_core.data import BINARISATIONS, DATASETS
 from iwae_core.device import PROCESSOR, on_processor, training_device
+from iwae_core.evaluation.held_out import bound_curves
 from iwae_core.models import Model
 from iwae_core.randomness import generator
 from iwae_core.training.closeup import Before, RunBefore, both_bounds, look, shown, weigh
@@ -58,7 +60,10 @@ class Experiment:
         self.swaps: list[Swap] = []
         self.data = BINARISATIONS[spec.binarisation](DATASETS[spec.dataset](), spec.seed)
         device = device or training_device()
-        self.runs = [Run(run, spec, self.data.train_mean, device) for run in spec.runs]
+        # Patience looks at images that are neither trained on nor told of in any result.
+        self._training = self.data.validating(spec.eval_images) if spec.patience else self.data
+        self._validation = self._training.held_out(spec.seed, spec.eval_images)
+        self.runs = [Run(run, spec, self._training.train_mean, device) for run in spec.runs]
         self.held_out = self.data.held_out(spec.seed, spec.eval_images)
         self._now = spec  # after the swaps made
         self._evaluated = -1  # the step of the last evaluation
@@ -80,7 +85,8 @@ class Experiment:
             if self._evaluation_due():
                 snapshot = self.snapshot(self.step)
                 self._evaluated = self.step
-                self._patience.look(snapshot.iwae[:, -1])
+                if self.spec.patience:
+                    self._patience.look(self._validated())
                 yield snapshot
             if self._out_of_patience():
                 self.end(f"no bound improved in {self._patience.count} evaluations")
@@ -115,7 +121,7 @@ class Experiment:
 
     def _advance(self) -> Progress | Failed:
         """One step of all runs, or of none: what is not finite is never followed."""
-        x = self.data.minibatch(self.spec.seed, self.step, self.spec.batch_size)
+        x = self._training.minibatch(self.spec.seed, self.step, self.spec.batch_size)
         factor = SCHEDULES[self.spec.schedule](self.step, self.spec.steps)
         for run in self.runs:
             run.set_learning_rate(self.spec.learning_rate * factor)
@@ -136,6 +142,12 @@ class Experiment:
         """Whether the specification's patience is at its end; never before the last planned swap."""
         swaps_to_come = any(swap.step >= self.step for swap in self.spec.swaps)
         return self.spec.patience is not None and self._patience.count >= self.spec.patience and not swaps_to_come
+
+    def _validated(self) -> NDArray[np.float32]:
+        """L_K of every run on the images kept aside, `[runs, images]`."""
+        bound = partial(bound_curves, x=self._validation, ks=(self.spec.eval_k,), seed=self.spec.seed)
+        models = [run.model for run in self.runs]
+        return np.stack([curves.iwae[0].float().numpy() for curves in self._each(bound, models)])
 
     @property
     def begun(self) -> bool:
@@ -175,7 +187,7 @@ class Experiment:
 
     def look(self) -> Before:
         """The first image of the next minibatch and its samples as every run sees them, before the step is made."""
-        x = self.data.minibatch(self.spec.seed, self.step, self.spec.batch_size)
+        x = self._training.minibatch(self.spec.seed, self.step, self.spec.batch_size)
         return Before(self.step, x[:1], tuple(self._each(partial(_seen, x=x, step=self.step), self.runs)))
 
     def compare(self, before: Before) -> Closeup:
@@ -209,7 +221,7 @@ class Experiment:
             "step": self.step,
             "evaluated": self._evaluated,
             "swaps": [asdict(swap) for swap in self.swaps],
-            "patience": self._patience.state_dict(),
+            "validation": self._patience.state_dict(),
             "runs": [run.state_dict() for run in self.runs],
         }
 
@@ -219,7 +231,8 @@ class Experiment:
             self.step = swap["step"]
             self.swap(swap["run"], swap["estimator"], swap["k"])
         self.step, self._evaluated = state["step"], state["evaluated"]
-        self._patience.load_state_dict(state.get("patience", Patience().state_dict()))
+        # What older programs kept, as "patience", is of test images: the count starts again.
+        self._patience.load_state_dict(state.get("validation", Patience().state_dict()))
         for run, of_run in zip(self.runs, state["runs"], strict=True):
             run.load_state_dict(of_run)
 

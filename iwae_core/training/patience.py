@@ -1,4 +1,4 @@
-"""When training has stopped to help: a rule on held-out bounds."""
+"""When training has stopped to help: a rule on the bounds of images kept aside from training."""
 
 from typing import Any
 

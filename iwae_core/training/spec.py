@@ -106,7 +106,9 @@ class ExperimentSpec:
 
     All start from the same weights: those that the seed gives, or those of a trained model, see `Start`; Adam's moments
     begin at zero either way. They end after `steps`, or earlier: with the first step that ends after `seconds`, or when
-    the bounds of `patience` evaluations in a row were no better than before (see `Patience`).
+    the bounds of `patience` evaluations in a row were no better than before (see `Patience`). For the latter the last
+    `eval_images` training images are kept aside, neither trained on nor reported: what is evaluated and shown are test
+    images, as always.
 
     Raises:
         SpecError: an unknown name, a number out of range, too many runs or samples, a swap that cannot be made, or a
@@ -124,7 +126,9 @@ class ExperimentSpec:
     schedule: str = name(SCHEDULES, "constant")
     swaps: tuple[Swap, ...] = ()
     seconds: float | None = number(None, 0.1, 10_000_000.0, "seconds of training, pauses excluded")
-    patience: int | None = number(None, 1, 1000, "evaluations without improvement before the end")
+    patience: int | None = number(
+        None, 1, 1000, "evaluations without improvement before the end, on training images kept aside"
+    )
     start: str = name(STARTS, RANDOM)
     binarisation: str = name(BINARISATIONS, "dynamic")
 
@@ -172,9 +176,9 @@ class ExperimentSpec:
         """The step of the evaluation that follows one at `step`: soon enough to watch, at most a third of all the work.
 
         A training sample costs a forward and a backward pass, about three times an evaluation sample. Late in a long
-        run little changes from step to step, so the distance grows with the steps made.
+        run little changes from step to step, so the distance grows with the steps made. Patience evaluates twice.
         """
-        evaluation = self.eval_images * self.eval_k * len(self.runs)
+        evaluation = self.eval_images * self.eval_k * len(self.runs) * (2 if self.patience else 1)
         training = 3 * self.batch_size * sum(run.k for run in self.runs)
         return min(self.steps, step + max(math.ceil(2 * evaluation / training), step // 50))
 

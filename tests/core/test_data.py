@@ -92,6 +92,17 @@ def test_held_out_images_are_binarised_once_per_seed(data: Dataset) -> None:
     assert not torch.equal(data.held_out(0, 100), data.held_out(1, 100))
 
 
+def test_a_validation_split_takes_the_last_training_images_for_test_images(data: Dataset) -> None:
+    small = Dataset(data.train[:600], data.train_labels[:600], data.test, data.test_labels)
+    split = small.validating(70)
+    assert torch.equal(split.train, data.train[:530])
+    assert torch.equal(split.train_labels, data.train_labels[:530])
+    assert torch.equal(split.test, data.train[530:600])
+    assert torch.equal(split.test_labels, data.train_labels[530:600])
+    assert len(small.validating(10_000).test) == 100, "a sixth is the most"
+    assert len(Dataset(*(part[:7] for part in vars(small).values())).validating(5).test) == 2, "an error needs two"
+
+
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 def test_plain_and_gzip_files_are_read_too(folder: Path, suffix: str, data: Dataset) -> None:
     for stem in FILES:

@@ -25,6 +25,9 @@ def test_limits_of_time_and_patience_survive_json() -> None:
     spec = ExperimentSpec(seconds=90.5, patience=3)
     assert ExperimentSpec.from_json(spec.to_json()) == spec
     assert (ExperimentSpec().seconds, ExperimentSpec().patience) == (None, None)
+    # Two evaluations each time, of test images and of those kept aside: twice as long until the next.
+    patient, plain = (ExperimentSpec(patience=p, eval_k=3000).next_snapshot(0) for p in (1, None))
+    assert (patient, plain) == (80, 40)
 
 
 def test_memory_grows_with_the_noise_and_its_refusal_says_what_would_fit() -> None:

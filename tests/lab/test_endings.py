@@ -2,14 +2,20 @@
 
 from collections import deque
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from torch import Tensor
 
+from iwae_core.data import DATASETS, Dataset
+from iwae_core.evaluation.held_out import bound_curves
 from iwae_core.training.events import Closeup, Finished, Progress, Snapshot
+from iwae_core.training.loop import Experiment
 from iwae_core.training.patience import Patience
+from iwae_core.training.run import Run
 from iwae_core.training.spec import Swap
 from iwae_lab.__main__ import main
 from iwae_lab.engines import runner
@@ -89,6 +95,42 @@ def test_patience_ends_a_run_that_does_not_learn(tmp_path: Path) -> None:
     later = folder_for(tmp_path / "later", replace(IMPATIENT, steps=120, eval_k=2, swaps=swaps))
     deque(run(later), maxlen=0)
     assert kinds(later, Finished)[0].step > 100, "not before its last planned swap"
+
+
+def test_patience_asks_training_images_kept_aside_while_test_images_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, trained_on, minibatch = DATASETS["mnist"](), set(), Dataset.minibatch
+
+    def recording(images: Dataset, *address: int) -> Tensor:
+        trained_on.add((images.train.data_ptr(), len(images.train)))
+        return minibatch(images, *address)
+
+    monkeypatch.setattr(Dataset, "minibatch", recording)
+    experiment = Experiment(IMPATIENT)
+    _, told, *_ = islice(experiment.train(), 4)
+    assert isinstance(told, Snapshot)
+    kept, test = (images.held_out(IMPATIENT.seed, 4) for images in (data.validating(4), data))
+    asked = experiment.state_dict()["validation"]["best"]
+    for of_run, best, bound in zip(IMPATIENT.runs, asked, told.iwae, strict=True):
+        model = Run(of_run, IMPATIENT, data.validating(4).train_mean).model  # as it was before the first step
+        of_kept, of_test = (bound_curves(model, x, (1, IMPATIENT.eval_k), IMPATIENT.seed).iwae[1] for x in (kept, test))
+        assert best == of_kept.float().tolist() != bound[-1].tolist()
+        assert bound[-1].tolist() == of_test.float().tolist()
+    assert trained_on == {(data.train.data_ptr(), 59_996)}
+
+
+def test_without_patience_every_training_image_is_trained_on() -> None:
+    assert Experiment(replace(IMPATIENT, patience=None))._training is DATASETS["mnist"]()
+
+
+def test_patience_of_an_older_checkpoint_starts_again() -> None:
+    experiment = Experiment(IMPATIENT)
+    deque(islice(experiment.train(), 30), maxlen=0)
+    state = experiment.state_dict()
+    assert state["validation"]["count"] > 0
+    state["patience"] = state.pop("validation")
+    older = Experiment(IMPATIENT)
+    older.load_state_dict(state)
+    assert older.state_dict()["validation"] == {"count": 0, "best": []}
 
 
 # Slow motion.
