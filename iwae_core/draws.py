@@ -46,8 +46,8 @@ class Draws:
 
     @property
     def log_weights(self) -> LogWeights:
-        """log w = log p(x, h) - log q(h | x), `[k, batch]`."""
-        return self.log_p - self.log_q
+        """log w = log p(x, h) - log q(h | x), `[k, batch]`, float64: near -9000 float32 keeps three decimals."""
+        return self.log_p.double() - self.log_q
 
 
 class Cotangents(NamedTuple):

@@ -18,8 +18,9 @@ notation         | here                        | elsewhere
 `s_i`            | score of q at h_i           | gradient of `log q(h_i | x)` in phi with h_i held fixed
 `g_i`            | path derivative of log w_i  | gradient of log w_i in phi through h_i alone
 
-A log-weight of -inf (a sample the model calls impossible) is allowed and counts as weight zero; NaN is not. No bound
-returns NaN, and all return -inf if every weight is zero. Where a value is -inf its gradient has no meaning.
+Sums are made in float64, also of float32 log-weights: near -9000 one rounding of these changes a weight by 1/2000 of
+it. A log-weight of -inf (a sample the model calls impossible) is allowed and counts as weight zero; NaN is not. No
+bound returns NaN, and all return -inf if every weight is zero. Where a value is -inf its gradient has no meaning.
 """
 
 # In the order in which they are shown.

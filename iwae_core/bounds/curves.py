@@ -70,11 +70,12 @@ def leave_one_out(log_weights: Float[Tensor, "k batch"]) -> Float[Tensor, "k bat
     if k < 2:
         raise ValueError(f"leaving one sample out needs at least 2; got {k}")
     # log w_total + log(1 - w~_i) has no digits left as w~_i nears 1, so the sum without the largest weight is formed.
-    largest = log_weights.argmax(0, keepdim=True)
-    others = torch.logsumexp(log_weights.scatter(0, largest, -math.inf), 0, keepdim=True)
-    total = torch.logsumexp(log_weights, 0, keepdim=True)
-    share = torch.exp(log_weights - total.clamp(min=torch.finfo(log_weights.dtype).min)).scatter(0, largest, 0.0)
-    return (total + torch.log1p(-share)).scatter(0, largest, others) - math.log(k - 1)
+    values, largest = log_weights.double(), log_weights.argmax(0, keepdim=True)
+    others = torch.logsumexp(values.scatter(0, largest, -math.inf), 0, keepdim=True)
+    total = torch.logsumexp(values, 0, keepdim=True)
+    share = torch.exp(values - total.clamp(min=torch.finfo(values.dtype).min)).scatter(0, largest, 0.0)
+    found = (total + torch.log1p(-share)).scatter(0, largest, others) - math.log(k - 1)
+    return found.to(log_weights.dtype)
 
 
 def nested_curve(log_weights: Float[Tensor, "k batch"], ks: Sequence[int]) -> Float[Tensor, "points batch"]:

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 
 from iwae_core.bounds.bound import BOUNDS
-from iwae_core.bounds.weights import LogWeights, PerDatum, normalized_weights
+from iwae_core.bounds.weights import LogWeights, PerDatum, log_mean, normalized_weights
 
 
 @BOUNDS.register(
@@ -25,7 +25,7 @@ def elbo(log_weights: LogWeights) -> PerDatum:
     Unbiased for L_1 = log p(x) - KL(q || p(h | x)) at every k: more samples shrink its error, never its distance from
     log p(x).
     """
-    return log_weights.mean(0)
+    return log_weights.mean(0, dtype=torch.float64).to(log_weights.dtype)
 
 
 @BOUNDS.register(
@@ -42,7 +42,7 @@ def iwae_bound(log_weights: LogWeights) -> PerDatum:
     Unbiased for L_k, which rises with k towards log p(x). Exceeds `elbo` of the same weights by exactly
     KL(uniform || w~), zero only if all weights are equal.
     """
-    return torch.logsumexp(log_weights, 0) - math.log(log_weights.shape[0])
+    return log_mean(log_weights)
 
 
 @BOUNDS.register(
@@ -122,8 +122,7 @@ def miwae_bound(log_weights: LogWeights, repeats: int | None = None) -> PerDatum
     repeats = balanced_repeats(k) if repeats is None else repeats
     if repeats < 1 or k % repeats:
         raise ValueError(f"repeats must divide the k = {k} samples; got {repeats}; balanced_repeats(k) gives one")
-    groups = log_weights.unflatten(0, (repeats, -1))
-    return (torch.logsumexp(groups, 1) - math.log(k // repeats)).mean(0)
+    return log_mean(log_weights.double().unflatten(0, (repeats, -1)), 1).mean(0).to(log_weights.dtype)
 
 
 @BOUNDS.register(
@@ -149,8 +148,9 @@ def thermodynamic_bound(
     if [*betas[:1], *betas[-1:]] != [0, 1] or not all(a < b for a, b in pairwise(betas)):
         raise ValueError(f"betas must ascend from 0 to 1, such as (0, 0.2, 1); got {tuple(betas)}")
     points = {"left": betas[:-1], "right": betas[1:]}[side]
-    terms = [(b - a) * _tempered_mean(log_weights, beta) for (a, b), beta in zip(pairwise(betas), points, strict=True)]
-    return torch.stack(terms).sum(0)
+    values = log_weights.double()
+    terms = [(b - a) * _tempered_mean(values, beta) for (a, b), beta in zip(pairwise(betas), points, strict=True)]
+    return torch.stack(terms).sum(0).to(log_weights.dtype)
 
 
 def _tempered_mean(log_weights: LogWeights, beta: int | float) -> PerDatum:

@@ -94,7 +94,7 @@ class Estimator:
     def cotangents(self, draws: Draws, scale: float, settings: Mapping[str, Any]) -> Cotangents:
         """The derivatives of the surrogates, scaled: theta's in log p, phi's in log p, and phi's in log q."""
         if self.weights is not None:
-            pull = self.weights(draws.log_weights) * scale
+            pull = (self.weights(draws.log_weights) * scale).to(draws.log_p.dtype)
             return Cotangents(pull, pull, -pull)
         log_p, log_q = (values.detach().requires_grad_() for values in (draws.log_p, draws.log_q))
         with torch.enable_grad():

@@ -41,7 +41,11 @@ def log_weights(model: Model, x: Float[Tensor, "images pixels"], samples: int, s
 
     The noise belongs to the seed and the image's position (the first being `first`), so different models are compared
     on the same noise, and the result does not depend on how images are grouped.
+
+    Raises:
+        ValueError: x is nothing that the model is a distribution of, such as grey values for Bernoulli pixels.
     """
+    model.generative.layers[-1].require(x)  # here, where x may still be on the processor
     result = torch.empty(samples, len(x), dtype=torch.float64)
     for image in range(len(x)):
         one, noise = x[image : image + 1].to(like(model)), evaluation_noise(model, samples, seed, first + image)

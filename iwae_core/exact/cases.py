@@ -65,7 +65,8 @@ def gaussian_mismatch_law(rho: int | float, shift: int | float = 0, dims: int = 
 
     Only the part of e along the shift and the length of the rest matter, so any number of dimensions takes a grid of
     at most two; without a shift one chi-squared variable is enough. Accurate to 1e-9 for rho from 1/4 to 4, a shift up
-    to 3 and up to 100 dimensions; for rho <= 1/2 the weights have infinite variance.
+    to 3 and up to 100 dimensions; the second moment, for `chi_squared`, from rho = 0.6 on. For rho <= 1/2 the weights
+    have infinite variance.
 
     Raises:
         ValueError: rho not positive, or fewer than one dimension.
@@ -75,6 +76,8 @@ def gaussian_mismatch_law(rho: int | float, shift: int | float = 0, dims: int = 
     root, slope = math.sqrt(rho), abs(1 - rho)
     # In units of q the posterior is 1 / root wide and shift / root off centre.
     reach = (10 + abs(shift)) / min(root, 1)
+    if 0.6 <= rho < 1:  # w^2 q is wider still, and as far off centre on the other side
+        reach = max(reach, 10 / math.sqrt(2 * rho - 1) + 2 * root * abs(shift) / (2 * rho - 1))
     straight = shift != 0 or dims == 1
     along, prob_along = _normal_axis(reach, 1 / max(8, 4 * slope + abs(shift) * root)) if straight else _POINT
     far = reach + math.sqrt(dims) / min(root, 1)

@@ -112,7 +112,9 @@ def chi_squared(law: Law) -> Scalar:
 
     Nodes are finitely many, so this is finite even where the law that they stand for has no second moment.
     """
-    return law.log_prob.exp() @ torch.expm1(law.log_weights - log_evidence(law)).square()
+    log_relative = law.log_weights - log_evidence(law)
+    # Far out a probability may be too small, and a squared weight too large, for a number that their product is not.
+    return (torch.exp(law.log_prob + 2 * log_relative.relu()) * torch.expm1(-log_relative.abs()).square()).sum()
 
 
 def expansion(law: Law, k: int) -> Float64[Tensor, "3"]:
@@ -126,7 +128,7 @@ def expansion(law: Law, k: int) -> Float64[Tensor, "3"]:
     relative = torch.expm1(law.log_weights - log_evidence(law))
     m2, m3, m4 = (law.log_prob.exp() @ relative**j for j in (2, 3, 4))
     cubic = (m4 - 3 * m2**2) / 4 - 2 * m2 * m3 + 5 * m2**3 / 2
-    return torch.stack([-m2 / 2 / k, (m3 / 3 - 3 * m2**2 / 4) / k**2, -cubic / k**3])
+    return torch.stack([-m2 / 2, m3 / 3 - 3 * m2**2 / 4, -cubic]) / float(k) ** torch.arange(1, 4)
 
 
 def inverse_sample_size(law: Law, ks: Sequence[int]) -> Points:

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from iwae_core.device import PROCESSOR
 from iwae_core.models.bernoulli import LogDensity, bernoulli_log_likelihood, bernoulli_network_log_likelihood
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
@@ -33,6 +34,13 @@ class Conditional(nn.Module, ABC):
         """What the network makes of `given`."""
         found = self.network(given)
         return found if isinstance(found, tuple) else (found,)
+
+    def require(self, value: Tensor) -> None:
+        """Refuse observations that the factor is no distribution of; any real number is one, unless a factor says so.
+
+        Raises:
+            ValueError: tells which are allowed.
+        """
 
     @abstractmethod
     def noise(self, k: int, batch: int, randomness: torch.Generator) -> Float[Tensor, "k batch units"]:
@@ -149,6 +157,12 @@ class Bernoulli(Conditional):
         if layers and given is not None and given.ndim == 3:
             return bernoulli_network_log_likelihood(value, given, layers)
         return bernoulli_log_likelihood(value, self.network(given))
+
+    def require(self, value: Tensor) -> None:
+        """Zeros and ones: the cross-entropy of a grey value is the log of no probability, and no bound on log p(x)."""
+        # Another device than the processor would have to be waited for.
+        if value.device == PROCESSOR and not torch.equal(value, value.square()):
+            raise ValueError("a Bernoulli likelihood is of pixels 0 and 1; got others: draw them, see `binarise`")
 
     def noise(self, k: int, batch: int, randomness: torch.Generator) -> Tensor:
         """Uniform on [0, 1)."""

@@ -69,7 +69,12 @@ class Generative(nn.Module):
         self.chain = nn.ModuleList(layers)  # what torch looks for parameters in
 
     def forward(self, x: Tensor, h: Layers) -> LogDensity:
-        """log p(x, h), differentiable in theta and, if continuous, in every h."""
+        """log p(x, h), differentiable in theta and, if continuous, in every h.
+
+        Raises:
+            ValueError: x is nothing that the model is a distribution of, such as grey values for Bernoulli pixels.
+        """
+        self.layers[-1].require(x)
         down = tuple(reversed(h))
         return _total(layer(*pair) for layer, *pair in zip(self.layers, (*down, x), (None, *down), strict=True))
 
@@ -137,7 +142,8 @@ class Model(nn.Module):
         `encode(x)`, if that is known already; derivatives then go to it.
 
         Raises:
-            ValueError: a path that this model does not offer, or one that draws once more without `randomness`.
+            ValueError: a path that this model does not offer, or one that draws once more without `randomness`; grey
+                values for Bernoulli pixels.
         """
         path = path or self.paths[0]
         if path not in self.paths:
@@ -147,6 +153,7 @@ class Model(nn.Module):
         if path == "one_sample":
             return self.keep_one(x, noise, torch.rand(len(x), generator=randomness).to(x.device), encoded)
         if path == "reparameterized" and encoded is None and self.fused and torch.is_grad_enabled():
+            self.generative.layers[-1].require(x)
             h_alone, log_p, log_q = self.fused.draw(x, noise[0])
             return Draws(path, (h_alone,), log_p, log_q)
         h, log_q = self.recognition.sample(x, noise, DERIVATIVES[path], encoded)

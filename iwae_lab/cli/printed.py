@@ -55,7 +55,7 @@ def about_data(spec: ExperimentSpec) -> dict[str, str]:
 
 
 def curve_summary(ks: Sequence[int], curves: Curves) -> dict[str, Any]:
-    """Test NLL and both bounds at every k, means over images with standard errors, in nats."""
+    """Test NLL and both bounds at every k, means over images with one standard error each, in nats."""
     iwae, elbo = estimate(curves.iwae.numpy()), estimate(curves.elbo.numpy())
     return {
         "nll": -float(iwae.mean[-1]),
@@ -72,15 +72,15 @@ def curve_summary(ks: Sequence[int], curves: Curves) -> dict[str, Any]:
 
 
 def evaluation_table(result: dict[str, Any]) -> Iterator[str]:
-    """The result of `evaluate` in lines."""
+    """The result of `evaluate` in lines; its errors doubled, as everywhere where people read them."""
     size = f"{result['images']} test images, {result['samples']} samples each"
     yield f"{DATASETS[result['dataset']].label}, {result['binarisation']} binarisation"
-    yield f"{size}, nats per image, after {result['step']:,} training steps"
+    yield f"{size}, after {result['step']:,} training steps; nats per image, +- two standard errors"
     yield f"{'estimator':>16} {'k':>7} {'test NLL':>18} {'ELBO':>9} {'active units':>13} {'lead over the first':>20}"
     for row in result["runs"]:
-        nll = f"{row['nll']:.2f} +- {row['nll_stderr']:.2f}"
+        nll = f"{row['nll']:.2f} +- {2 * row['nll_stderr']:.2f}"
         active = "+".join(map(str, row["active_units"]))
-        lead = "" if row is result["runs"][0] else f"{row['lead']:+.2f} +- {row['lead_stderr']:.2f}"
+        lead = "" if row is result["runs"][0] else f"{row['lead']:+.2f} +- {2 * row['lead_stderr']:.2f}"
         yield f"{_stages(row)} {nll:>18} {row['elbo']:>9.2f} {active:>13} {lead:>20}"
 
 

@@ -81,6 +81,20 @@ def test_mean_and_variance_in_the_enumerable_model(k: int) -> None:
         assert enumerated_mean(iwae_bound, k) == pytest.approx(mean, abs=1e-12)
 
 
+@pytest.mark.parametrize("name", BOUNDS)
+def test_single_precision_keeps_the_digits_of_far_away_weights(name: str) -> None:
+    # One rounding near -9000 is 1/2048; no bound and no gradient needs more than that of its result.
+    log_weights = -9000 + 3 * torch.randn(5000, 2, generator=torch.Generator().manual_seed(0))
+    values, gradients = [], []
+    for dtype in (torch.float32, torch.float64):
+        given = log_weights.to(dtype).requires_grad_()
+        values.append(BOUNDS[name](given))
+        gradients.append(torch.autograd.grad(values[-1].sum(), given)[0].double())
+    assert values[0].dtype == torch.float32
+    assert float((values[0].double() - values[1]).detach().abs().max()) <= 2 / 2048
+    torch.testing.assert_close(*gradients, rtol=0, atol=3e-6 * float(gradients[1].max()))
+
+
 def expansion(k: int, m2: float, m3: float, m4: float) -> float:
     """L_k - log p(x) to order k^-3, by the delta method; m2, m3, m4 are the central moments of w / p(x).
 

@@ -106,7 +106,10 @@ def moment(rho: float, shift: float, dims: int, n: int) -> float:
     )
 
 
-@pytest.mark.parametrize(("rho", "shift", "dims"), [(0.8, 0, 1), (1.5, 1, 1), (2, 1, 3), (1.5, 0.5, 20), (1, 1, 2)])
+@pytest.mark.parametrize(
+    ("rho", "shift", "dims"),
+    [(0.8, 0, 1), (1.5, 1, 1), (2, 1, 3), (1.5, 0.5, 20), (1, 1, 2), (0.6, 3, 1), (0.6, 0, 100), (0.75, 3, 5)],
+)
 def test_moments_of_mismatched_weights(rho: float, shift: float, dims: int) -> None:
     law = gaussian_mismatch_law(rho, shift, dims)
     for n in (2, 3, 4):

@@ -41,6 +41,25 @@ def both_gradients(name: str, model: Model, draws: Draws) -> Gradient:
     return gradient(surrogate.theta.sum(), model.theta) + gradient(surrogate.phi.sum(), model.phi)
 
 
+@pytest.mark.parametrize("name", [name for name, e in ESTIMATORS.items() if e.path != "one_sample"])
+def test_single_precision_keeps_the_digits_of_far_away_densities(name: str) -> None:
+    # Both densities are float32, 9000 nats down; what is made of them need not lose more than rounding the result does.
+    log_p = -9000 + 3 * torch.randn(5000, 2, generator=torch.Generator().manual_seed(0))
+    log_q = 2 * torch.randn(5000, 2, generator=torch.Generator().manual_seed(1))
+
+    def pulls(dtype: torch.dtype) -> tuple[Tensor, ...]:
+        p, q = (values.to(dtype).requires_grad_() for values in (log_p, log_q))
+        zero = torch.zeros_like(p)
+        draws = Draws(ESTIMATORS[name].path, (), p, q, kl_error=zero, dream_log_q=zero, baseline=-9000.0)
+        surrogate = ESTIMATORS[name](draws)
+        of_both = torch.autograd.grad(surrogate.theta.sum() + 2 * surrogate.phi.sum() + 0 * q.sum(), (p, q))
+        return of_both if ESTIMATORS[name].path == "sleep" else (*of_both, *ESTIMATORS[name].cotangents(draws, 1.0, {}))
+
+    for found, wanted in zip(pulls(torch.float32), pulls(torch.float64), strict=True):
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found.double(), wanted, rtol=0, atol=2e-6 * float(wanted.detach().abs().max()))
+
+
 @pytest.mark.parametrize("name", [name for name, e in ESTIMATORS.items() if e.least_k == 1])
 def test_at_one_sample_everything_climbs_the_elbo(name: str) -> None:
     # L_1 = L_k there: the theta part of every estimator is the same, and so is phi's wherever it is reparameterised.

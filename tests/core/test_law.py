@@ -165,6 +165,15 @@ def test_expansion_of_exponential_weights() -> None:
     close(expansion(gamma_law(1.0), 10), [-1 / 20, -1 / 1200, 0.0], 1e-13)
     # Gamma(a): psi(ak) - log(ak), so k counts a-fold.
     close(expansion(gamma_law(4.0), 1), [-1 / 8, -1 / 192, 0.0], 1e-12)
+    close(expansion(gamma_law(1.0), 10**9) * 1e18, [-1e9 / 2, -1 / 12, 0.0], 1e-3)
+    assert expansion(discrete()[1], 10**9)[2].item() == pytest.approx(expansion(discrete()[1], 1)[2].item() / 1e27)
+
+
+def test_equal_weights_have_no_chi_squared_and_no_gradient_of_it() -> None:
+    log_weights = torch.full((4,), -3.0, dtype=torch.float64, requires_grad=True)
+    divergence = chi_squared(Law(log_weights, torch.full((4,), -math.log(4), dtype=torch.float64)))
+    assert divergence.item() == 0
+    assert torch.autograd.grad(divergence, log_weights)[0].tolist() == [0] * 4
 
 
 def test_expansion_leaves_an_error_of_fourth_order() -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Normal
 
 from iwae_core.bounds.lower import elbo, iwae_bound
+from iwae_core.evaluation.held_out import log_weights
 from iwae_core.exact.cases import gaussian_mismatch_law, model_law
 from iwae_core.exact.law import exact_bound, exact_curve, log_evidence
 from iwae_core.models import MODELS, Model
@@ -45,6 +46,24 @@ def test_networks_have_the_sizes_of_the_papers(name: str, theta: int, phi: int) 
     model = MODELS[name](torch.full((784,), 0.1), randomness())
     assert sum(parameter.numel() for parameter in model.theta) == theta
     assert sum(parameter.numel() for parameter in model.phi) == phi
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_grey_values_are_refused_by_bernoulli_pixels_and_taken_by_gaussian_ones(name: str) -> None:
+    model = MODELS[name](PIXEL_MEANS, randomness())
+    grey = observations().float()
+    grey[2, 3] = 0.5
+    ways = [
+        lambda path=path: model.draw(grey, model.noise(3, 4, randomness()), path, randomness()) for path in model.paths
+    ]
+    ways.append(lambda: log_weights(model, grey, 3, seed=0))
+    ways.append(lambda: model.generative(grey, model.generative.sample(3, 4, randomness())[1]))
+    for way in ways:
+        if name.startswith("linear"):
+            way()
+            continue
+        with pytest.raises(ValueError, match="a Bernoulli likelihood is of pixels 0 and 1; got others"):
+            way()
 
 
 @pytest.mark.parametrize("name", MODELS)

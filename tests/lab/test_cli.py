@@ -127,9 +127,16 @@ def test_data_and_their_binarisation_are_chosen_and_told(tmp_path: Path, capsys:
 
 def test_evaluate_prints_a_table_for_people(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(trained), "--k", "10", "--limit", "3"]) == 0
-    output = capsys.readouterr().out
-    assert "3 test images, 10 samples each" in output
-    assert "iwae" in output
+    about, head, columns, *rows = capsys.readouterr().out.strip().splitlines()
+    assert about == "MNIST, dynamic binarisation"
+    assert head.startswith("3 test images, 10 samples each, ")
+    assert head.endswith("; nats per image, +- two standard errors")
+    assert columns.split()[:4] == ["estimator", "k", "test", "NLL"]
+    assert main(["evaluate", str(trained), "--k", "10", "--limit", "3", "--json"]) == 0
+    for index, (line, run) in enumerate(zip(rows, json.loads(capsys.readouterr().out)["runs"], strict=True)):
+        assert f" {run['estimator']} " in line
+        assert f" {run['nll']:.2f} +- {2 * run['nll_stderr']:.2f} " in line
+        assert line.endswith(f" {run['lead']:+.2f} +- {2 * run['lead_stderr']:.2f}") == (index > 0)
 
 
 def test_one_k_for_each_estimator(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

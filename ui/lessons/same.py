@@ -89,7 +89,7 @@ def _dots(x: float, y: Floats, symbol: str, size: int, colour: str) -> Trace:
 def table(now: Draw, average: Expected, k: int) -> str:
     """Both formulas, this time and on average, and their difference computed in two ways; Markdown."""
     at = KS.index(k)
-    elbo = minus(now.elbo, 2) + (f" ± {now.elbo_error:.2f}" if k > 1 else "")
+    elbo = minus(now.elbo, 2) + (f" ± {2 * now.elbo_error:.2f}" if k > 1 else "")
     rows = (
         ("average of logs", elbo, minus(average.elbo, 2), f"{average.elbo_spread[at]:.2f}"),
         ("log of average", minus(now.l_k, 2), minus(average.l_k[at], 2), f"{average.l_k_spread[at]:.2f}"),
@@ -170,7 +170,7 @@ LESSON = Lesson(
         "of the average up: its spread shrinks *and* its target rises.",
         "On every draw the difference is exactly KL(uniform ‖ shares): how unequal the weights are. At k = 1, or if "
         "all weights are equal, there is none.",
-        f"Grey: the {TRAIL} redraws before this one, at the same k.",
+        f"Grey: the {TRAIL} redraws before this one, at the same k. ± is two standard errors.",
     ),
     equation=(
         r"\begin{aligned} &\log \tfrac1k \textstyle\sum_i w_i - \tfrac1k \textstyle\sum_i \log w_i \\ "
