@@ -5,11 +5,13 @@ import lzma
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from iwae_core.data import BINARISATIONS, DATASETS, DataError, Dataset
 from iwae_core.data.mnist import BUNDLED, FILES
+from iwae_core.randomness import generator
 
 TEST_LABELS = "t10k-labels-idx1-ubyte"
 
@@ -84,6 +86,36 @@ def test_static_binarisation_draws_each_image_once_per_seed(data: Dataset) -> No
     assert not torch.equal(static.train[:1000], static.train[1000:2000]), "each block has a stream of its own"
     assert torch.equal(static.held_out(3, 50), small.held_out(3, 50))
     assert BINARISATIONS["dynamic"](small, 3) is small
+
+
+def test_the_order_is_new_in_every_epoch_and_the_binarisation_in_every_step() -> None:
+    # Each of 40 images is white in one pixel of its own, and half grey in another 40.
+    grey = torch.cat([255 * torch.eye(40), torch.full((40, 40), 128.0)], 1).byte()
+    data = Dataset(grey, torch.arange(40), grey.flip(1), torch.arange(40))
+    steps = [data.minibatch(3, step, 10) for step in range(8)]
+    orders = [torch.cat(steps[start : start + 4])[:, :40].argmax(1) for start in (0, 4)]
+    for epoch, order in enumerate(orders):
+        assert torch.equal(order, torch.randperm(40, generator=generator(3, "order", epoch)))
+    for step, x in enumerate(steps):
+        assert torch.equal(
+            x[:, 40:], (torch.rand(10, 80, generator=generator(3, "binarisation", step)) * 255 < 128).float()[:, 40:]
+        )
+    held_out = data.held_out(3, 40)
+    assert torch.equal(held_out[:, 40:], torch.eye(40).flip(1)), "test images are held out, not training images"
+    assert torch.equal(
+        held_out, (torch.rand(40, 80, generator=generator(3, "test binarisation")) * 255 < data.test).float()
+    )
+
+
+def test_the_test_file_is_shuffled_and_the_training_file_is_not(data: Dataset) -> None:
+    # The first half of the file is the easier one: a prefix of the test images has to be of both.
+    file = torch.from_numpy(
+        np.frombuffer(lzma.decompress((BUNDLED / f"{TEST_LABELS}.xz").read_bytes())[8:], np.uint8).copy()
+    )
+    order = torch.from_numpy(np.random.default_rng(0).permutation(10_000))
+    assert torch.equal(data.test_labels, file[order])
+    assert not torch.equal(data.test_labels, file)
+    assert data.train_labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
 
 
 def test_held_out_images_are_binarised_once_per_seed(data: Dataset) -> None:

@@ -8,6 +8,7 @@ from iwae_core.evaluation.activity import ACTIVE, active_units
 from iwae_core.models import MODELS, Generative, Model, Recognition
 from iwae_core.models.factors import Gaussian, StandardNormal
 from iwae_core.models.networks import Affine, Free
+from iwae_core.training.snapshots import snapshot
 
 IMAGES = 300
 
@@ -35,6 +36,17 @@ def test_activity_is_the_variance_of_the_posterior_means(linear: tuple[Model, Te
     torch.testing.assert_close(second, (x @ (c @ a).T).var(0), atol=0.06, rtol=0.02)
     assert (first > ACTIVE).tolist() == [True, False]
     assert (second > ACTIVE).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(("spread", "active"), [(0.0099, 0), (0.0101, 1)])
+def test_a_unit_is_active_from_a_variance_of_a_hundredth_on(spread: float, active: int) -> None:
+    zero = torch.zeros(1)
+    q = Gaussian(1, Affine(torch.ones(1, 1), zero, zero))
+    pixels = Gaussian(1, Affine(torch.ones(1, 1), zero, zero))
+    model = Model(Generative([StandardNormal(1), pixels]), Recognition([q]))
+    x = torch.randn(20, 1, generator=torch.Generator().manual_seed(0))
+    x *= (spread / x.var()).sqrt()
+    assert snapshot(0, [model], x, (1, 5), seed=0).active.tolist() == [active]
 
 
 def test_few_samples_do_not_make_dead_units_look_active(linear: tuple[Model, Tensor, Tensor]) -> None:

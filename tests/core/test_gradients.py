@@ -12,6 +12,7 @@ from iwae_core.models import Generative, Model, Recognition
 from iwae_core.models.factors import Gaussian
 from iwae_core.models.networks import Affine, Free
 from iwae_core.models.toys import enumerable, line
+from iwae_core.randomness import generator
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,24 @@ def test_moments_of_a_discrete_model_and_of_theta() -> None:
     for found, spread, wanted in zip(theta.mean, theta.variance, golden, strict=False):
         assert float(found) == pytest.approx(wanted, abs=5 * float(spread / 300) ** 0.5)
     assert float(phi.variance.sum()) == pytest.approx(1.13634496 / 100, rel=0.25)
+
+
+@pytest.mark.parametrize("name", ["iwae", "wake_sleep"])
+def test_moments_are_those_of_the_repetitions(name: str) -> None:
+    # Three estimates by hand, each from its own noise and, for what draws once more, its own path; n - 1 below.
+    toy, estimator = enumerable() if name == "wake_sleep" else line(), ESTIMATORS[name]
+    x = toy.x.expand(2, -1)
+    by_hand: list[list[Tensor]] = [[], []]
+    for repeat in range(3):
+        noise = toy.model.noise(4, 2, generator(5, "moments", repeat))
+        draws = toy.model.draw(x, noise, estimator.path, generator(5, "moments, path", repeat))
+        for found, value, part in zip(by_hand, estimator(draws), (toy.model.theta, toy.model.phi), strict=True):
+            gradients = torch.autograd.grad(value.mean(), part, retain_graph=True)
+            found.append(torch.cat([gradient.flatten() for gradient in gradients]))
+    moments = gradient_moments(toy.model, estimator, x, 4, 3, seed=5)
+    for found, wanted in zip(moments, map(torch.stack, by_hand), strict=True):
+        torch.testing.assert_close(found.mean, wanted.mean(0))
+        torch.testing.assert_close(found.variance, wanted.var(0))
 
 
 def test_no_noise_is_an_infinite_ratio_and_no_gradient_at_all_a_ratio_of_zero() -> None:

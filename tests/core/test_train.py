@@ -149,6 +149,38 @@ def test_the_running_baseline_is_the_mean_log_weight_of_earlier_minibatches() ->
     assert any(not torch.equal(a, b) for a, b in zip(run.model.phi, other.model.phi, strict=True))
 
 
+@pytest.mark.parametrize("name", ["iwae", "dreg"])
+def test_an_update_is_that_of_adam_with_the_constants_of_the_paper(name: str) -> None:
+    spec = RunSpec(name, 3)
+    run, x = Run(spec, SMALL, torch.full((784,), 0.2)), (torch.rand(8, 784) < 0.2).float()
+    parameters = list(run.model.parameters())
+    first, second = ([torch.zeros_like(p) for p in parameters] for _ in range(2))
+    for step in range(3):
+        run.set_learning_rate(0.01 / (step + 1))
+        bounds = run.gradient(x, step)
+        expected = []
+        for index, p in enumerate(parameters):
+            assert p.grad is not None
+            first[index] = 0.9 * first[index] + 0.1 * p.grad
+            second[index] = 0.999 * second[index] + 0.001 * p.grad.square()
+            mean, square = first[index] / (1 - 0.9 ** (step + 1)), second[index] / (1 - 0.999 ** (step + 1))
+            expected.append(p.detach() - 0.01 / (step + 1) * mean / (square.sqrt() + 1e-4))
+        run.update(bounds)
+        for p, wanted in zip(parameters, expected, strict=True):
+            torch.testing.assert_close(p.detach(), wanted, rtol=1e-4, atol=2e-7)
+
+
+def test_each_step_dreams_anew() -> None:
+    # The sleep phase teaches phi dreams alone, so with theta as it is the step makes all the difference, and x none.
+    run, x = Run(RunSpec("wake_sleep", 3), SMALL, torch.full((784,), 0.2)), torch.zeros(8, 784)
+    gradients = []
+    for step, observed in ((0, x), (0, 1 - x), (1, x)):
+        run.gradient(observed, step)
+        gradients.append(torch.cat([p.grad.flatten() for p in run.phi if p.grad is not None]))
+    assert torch.equal(gradients[0], gradients[1])
+    assert not torch.allclose(gradients[0], gradients[2], rtol=0.01)
+
+
 def test_training_improves_both_models() -> None:
     events = list(train(replace(SMALL, steps=40, batch_size=50, eval_images=50)))
     first, last = events[1], events[-2]

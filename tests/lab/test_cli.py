@@ -57,6 +57,7 @@ def test_evaluate_prints_the_promised_json(trained: Path, capsys: pytest.Capture
         assert curve["iwae"] == sorted(curve["iwae"])
         assert curve["elbo"] == pytest.approx([curve["iwae"][0]] * 7)
         assert 50 < run["nll"] < 600
+        assert run["elbo"] == curve["elbo"][0] < -run["nll"] - 1, "the ELBO, not L_100"
 
 
 def test_differences_between_runs_are_paired(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
