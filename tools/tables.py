@@ -1,6 +1,6 @@
 """Writes the tables of README: `python -m tools.tables`.
 
-They are the estimators, the shipped models, the paper's tables and the house.
+They are the estimators, the shipped models, the paper's tables, the house and the mutants.
 """
 
 from collections.abc import Iterator
@@ -14,6 +14,7 @@ from iwae_lab.shipped.manifest import SHIPPED, manifest
 from iwae_lab.words.numbers import markdown, minus
 from tests.support.enumeration import CASES
 from tools import house, reproduced
+from tools.mutation import score
 
 ROOT = Path(__file__).parents[1]
 HEAD = ("name", "θ climbs", "φ climbs", "unbiased", "gradient path", "works with", "mean verified exactly on", "source")
@@ -27,6 +28,7 @@ def tables() -> dict[str, str]:
         "models": markdown(MODELS_HEAD, model_rows(), left=3),
         "reproduced": reproduced.tables(read()),
         "house": markdown(house.HEAD, house.rows(), left=len(house.HEAD)),
+        "mutation": markdown(score.HEAD, score.rows()),
     }
 
 
