@@ -154,3 +154,11 @@ def test_weights_of_zero_are_survived() -> None:
     nothing = torch.full((4, 2), -math.inf)
     assert (bound_curve(nothing) == -math.inf).all()
     assert (nested_curve(nothing, (1, 2, 4)) == -math.inf).all()
+
+
+def test_the_curve_of_hundreds_of_samples_keeps_its_digits() -> None:
+    # At m = k it is the bound itself, and at m = 1 the average of the logs; the range of the integral grows with k.
+    log_weights = torch.randn(400, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) - 500
+    curve = bound_curve(log_weights)
+    torch.testing.assert_close(curve[-1], iwae_bound(log_weights), rtol=0, atol=1e-11)
+    torch.testing.assert_close(curve[0], log_weights.mean(0), rtol=0, atol=1e-11)

@@ -156,3 +156,15 @@ def test_a_missed_mode_is_not_seen_in_the_weights(scale: float, ess: float, k_ha
     assert float(iwae_bound(log_weights).mean()) == pytest.approx(-2.16932761 - math.log(2), abs=0.002)
     assert float(effective_sample_size(log_weights[:50]).mean()) == pytest.approx(ess, abs=0.3)
     assert float(pareto_k_hat(log_weights[:1000]).median()) == pytest.approx(k_hat, abs=0.1)
+
+
+def test_two_nearly_equal_weights() -> None:
+    # w~ = 1/2 +- d: every diagnostic by hand, where differences are small and at the least k that has any.
+    d = 0.01
+    log_weights = torch.tensor([[0.5 + d], [0.5 - d]], dtype=torch.float64).log() - 7
+    assert kl_from_uniform(log_weights).item() == pytest.approx(-0.5 * math.log(1 - 4 * d * d))
+    assert squared_coefficient_of_variation(log_weights).item() == pytest.approx(8 * d * d)
+    assert plug_in_variance(log_weights).item() == pytest.approx(4 * d * d)
+    assert plug_in_bias(log_weights).item() == pytest.approx(-2 * d * d)
+    assert effective_sample_size(log_weights).item() == pytest.approx(1 / (0.5 + 2 * d * d))
+    assert largest_weight(log_weights).item() == pytest.approx(0.5 + d)

@@ -277,3 +277,8 @@ REFUSED = [
 def test_refusals(call: Callable[[Tensor], Tensor], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call(column(SIX))
+
+
+def test_higher_jackknives_carry_no_gradient_and_the_first_does() -> None:
+    log_weights = torch.randn(4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    assert [jackknife_bound(log_weights, order).requires_grad for order in (1, 2, 3)] == [True, False, False]

@@ -36,7 +36,7 @@ def main() -> None:
             if time.monotonic() < until:
                 yield mutant
 
-    quick = {None} if not options.survivors else {None, "survived", "no test"}
+    quick = {None, "survived", "no test", "error in the tool"} if options.survivors else {None}
     plugin = session.Loop((m for m in due(quick) if m.lines), touched, options.seconds, verdicts.note)
     aside(lambda: collect(plugin, options.tests))
     verdicts.read()

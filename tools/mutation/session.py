@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType
 from typing import Any
@@ -56,7 +57,7 @@ class Baseline:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """In place of running the tests."""
         settle()
-        found: Touched = {}
+        found: Touched = json.loads(self.file.read_text()) if self.file.exists() else {}
         for item, following in _in_turn(session.items):
             entered: set[tuple[str, int]] = set()
             with _noting(entered):
@@ -82,13 +83,13 @@ class Loop:
         settle()
         mnist.mnist()  # children then have it already
         functions = [found for found in gc.get_objects() if type(found) is FunctionType and _of_core(found.__code__)]
-        items = {item.nodeid: item for item in session.items if item.nodeid in self.touched}
+        items = {item.nodeid: item for item in session.items}
+        touched = {name: test for name, test in self.touched.items() if name in items}
         for mutant in self.mutants:
-            names = concerned(mutant, self.touched, self.seconds)
-            chosen = [items[name] for name in names if name in items]
-            budget = sum(self.touched[name]["seconds"] for name in names)
-            verdict = in_child(partial(_verdict, mutant, functions, chosen), budget)
-            self.told(mutant, verdict if chosen else "no test")
+            chosen = concerned(mutant, touched, self.seconds)
+            budget = sum(touched[name]["seconds"] for name in chosen)
+            work = partial(_verdict, mutant, functions, [items[name] for name in chosen])
+            self.told(mutant, in_child(work, budget) if chosen else "no test")
         return True
 
 
@@ -172,7 +173,7 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 
 
 def _in_turn(items: list[pytest.Item]) -> Iterator[tuple[pytest.Item, pytest.Item | None]]:
-    return zip(items, [*items[1:], None], strict=True)
+    return zip_longest(items, items[1:])
 
 
 def _passes(item: pytest.Item, following: pytest.Item | None) -> bool:
