@@ -162,3 +162,20 @@ def test_the_curve_of_hundreds_of_samples_keeps_its_digits() -> None:
     curve = bound_curve(log_weights)
     torch.testing.assert_close(curve[-1], iwae_bound(log_weights), rtol=0, atol=1e-11)
     torch.testing.assert_close(curve[0], log_weights.mean(0), rtol=0, atol=1e-11)
+
+
+def test_single_precision_stays_single_and_keeps_its_digits_far_away() -> None:
+    log_weights = -9000 + torch.randn(9, 2, generator=torch.Generator().manual_seed(0))
+    for function in (leave_one_out, bound_curve):
+        assert function(log_weights).dtype == torch.float32
+        torch.testing.assert_close(function(log_weights).double(), function(log_weights.double()), rtol=0, atol=1e-3)
+    single, double = (log_weights.to(dtype).requires_grad_() for dtype in (torch.float32, torch.float64))
+    found, wanted = (torch.autograd.grad(leave_one_out(given)[1:].sum(), given)[0] for given in (single, double))
+    torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-7)
+
+
+def test_a_thousand_subsets_are_visited_and_no_more() -> None:
+    log_weights = torch.randn(1001, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert nested_curve(log_weights[:1000], (1, 999, 1000)).shape == (3, 1)
+    with pytest.raises(ValueError, match="1001 cells have more than 1000 subsets of 1000"):
+        nested_curve(log_weights, (1, 1000, 1001))

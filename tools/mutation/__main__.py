@@ -32,6 +32,7 @@ def main() -> None:
     def due(verdict: set[str | None]) -> Iterator[Mutant]:
         chosen = [mutant for mutant in found if verdicts.known.get(mutant.key) in verdict]
         random.Random(0).shuffle(chosen)  # so that what has been tested when time is up is a fair sample
+        chosen.sort(key=lambda mutant: mutant.key not in verdicts.known)
         for mutant in chosen:
             if time.monotonic() < until:
                 yield mutant
