@@ -140,7 +140,9 @@ def test_rounding_errors_are_no_tail(k: int, dtype: torch.dtype, noise: float) -
 
 
 def test_k_hat_of_few_samples_is_no_number() -> None:
-    assert pareto_k_hat(normal_weights(24, 3, 1.0)).isnan().all()
+    few = pareto_k_hat(normal_weights(24, 3, 1.0))
+    assert few.shape == (3,)
+    assert few.isnan().all()
     assert pareto_k_hat(normal_weights(25, 3, 1.0)).isfinite().all()
 
 

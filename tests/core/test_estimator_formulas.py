@@ -124,6 +124,7 @@ def test_pulls_are_those_of_the_formula(name: str, settings: dict[str, Any], for
     estimator = ESTIMATORS[name]
     draws = Draws(estimator.path, (), log_p, log_q, kl_error=kl_error, dream_log_q=dreams, baseline=BASELINE)
     surrogate = estimator(draws, **settings)
+    assert surrogate.theta.shape == surrogate.phi.shape == (3,), "one value for each datum"
     wanted = np.stack([formula(row) for row in (log_p - log_q).detach().T.numpy()], -1)  # [pull, k, data]
     (theta,) = torch.autograd.grad(surrogate.theta.sum(), log_p, retain_graph=True)
     given = (log_p, log_q, dreams, kl_error)

@@ -1,6 +1,7 @@
 """`python -m tools.mutation FILES`: mutate, test, tell."""
 
 import argparse
+import hashlib
 import json
 import os
 import random
@@ -23,7 +24,7 @@ def main() -> None:
     options = arguments()
     STATE.mkdir(parents=True, exist_ok=True)
     found = [mutant for file in files(options.files) for mutant in mutants(session.ROOT, file)]
-    verdicts, touched_file = Verdicts(STATE / "verdicts.json"), STATE / "touched.json"
+    verdicts, touched_file = Verdicts(STATE / "verdicts.json"), STATE / f"touched_{fingerprint()}.json"
     if options.baseline or not touched_file.exists():
         aside(lambda: collect(session.Baseline(touched_file), options.tests))
     touched = json.loads(touched_file.read_text())
@@ -71,6 +72,12 @@ class Verdicts:
             print(f"{verdict}: line {mutant.line} of {mutant.key}", flush=True)
 
 
+def fingerprint() -> str:
+    """Of the core as it is: which test enters which lines holds for this state only."""
+    core = sorted((session.ROOT / "iwae_core").rglob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in core)).hexdigest()[:8]
+
+
 def files(names: list[str]) -> Iterator[Path]:
     """Files, and those of folders."""
     for name in names:
@@ -104,7 +111,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=600, help="then stop; called again it goes on")
     parser.add_argument("--survivors", action="store_true", help="test those again that survived")
     parser.add_argument("--afresh", action="store_true", help="also test what needs every module imported anew: slower")
-    parser.add_argument("--baseline", action="store_true", help="find out anew which test enters which function")
+    parser.add_argument("--baseline", action="store_true", help="look again what these --tests enter, such as new ones")
     return parser.parse_args()
 
 
