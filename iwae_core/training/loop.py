@@ -84,9 +84,9 @@ class Experiment:
         while True:
             if self._evaluation_due():
                 snapshot = self.snapshot(self.step)
-                self._evaluated = self.step
                 if self.spec.patience:
                     self._patience.look(self._validated())
+                self._evaluated = self.step
                 yield snapshot
             if self._out_of_patience():
                 self.end(f"no bound improved in {self._patience.count} evaluations")
