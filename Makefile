@@ -48,6 +48,7 @@ models: .venv/program runs/models/2d/trained
 	done
 	$(BIN)/iwae ship runs/models/2d --name vae_2d,iwae_2d
 	$(BIN)/python -m iwae_lab.lessons.measured
+	$(BIN)/python -m benchmarks.certainty --write
 	$(BIN)/python -m tools.tables
 
 # Not one of the paper's: two latent units, which can be drawn.

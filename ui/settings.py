@@ -195,11 +195,29 @@ def chosen() -> ExperimentSpec:
     Raises:
         SpecError: they cannot be combined.
     """
-    state = st.session_state
-    common = {"k": state["k"], "model": state["model"]}
-    runs = tuple(RunSpec(**{**common, **run}) for run in parse_runs(state["runs"]))
-    values = {name: state[name] for name in EXPERIMENT if name in SHARED}
-    return ExperimentSpec(runs, swaps=parse_swaps(state["swaps"]), **values)
+    return asked_for(st.session_state)
+
+
+def asked_for(values: Mapping[Any, Any]) -> ExperimentSpec:
+    """The experiment of these settings.
+
+    Raises:
+        SpecError: they cannot be combined.
+    """
+    common = {"k": values["k"], "model": values["model"]}
+    runs = tuple(RunSpec(**{**common, **run}) for run in parse_runs(values["runs"]))
+    shared = {name: values[name] for name in EXPERIMENT if name in SHARED}
+    return ExperimentSpec(runs, swaps=parse_swaps(values["swaps"]), **shared)
+
+
+def address(spec: ExperimentSpec) -> dict[str, str]:
+    """What the page's address says of an experiment whose runs are of one model: what is not the default."""
+    first, shared = spec.runs[0], {name: getattr(spec, name) for name in EXPERIMENT if name in SHARED}
+    runs = [
+        run.settings | {"estimator": run.estimator} | ({} if run.k == first.k else {"k": run.k}) for run in spec.runs
+    ]
+    own = {"runs": runs_text(runs), "k": first.k, "model": first.model, "swaps": ",".join(map(str, spec.swaps))}
+    return {name: str(value) for name, value in (own | shared).items() if value != EXPERIMENT[name].default}
 
 
 def from_scratch() -> dict[str, Any]:

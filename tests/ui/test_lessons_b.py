@@ -108,11 +108,14 @@ def test_a_prediction_is_answered(open_page: Callable[..., Page]) -> None:
 def test_price(open_page: Callable[..., Page]) -> None:
     page = open_page("price?price_estimators=iwae,iwae_one_sample&price_k=256")
     assert lines(page) == ["IWAE", "IWAE, one sample"]
-    row = page.get_by_role("row", name=re.compile("^IWAE, one sample"))
+    row = page.get_by_role("row", name=re.compile("^IWAE, one sample "))
     expect(row).to_contain_text("258")
     page.get_by_role("radio", name="a trained network, measured").click()
     expect(page.get_by_text("repeated 160 times with fresh noise")).to_be_visible()
     page.get_by_role("radio", name="a toy, exact").click()
+    expect(page.get_by_role("link", name="Train VAE against")).to_have_count(7)
+    link = page.get_by_role("link", name="Train VAE against IWAE, k = 5", exact=True)
+    assert link.get_attribute("href") == "./?runs=vae%2Ciwae%3Ak%3D5"
     page.get_by_role("radio", name="unit of work").click()
     page.wait_for_url(re.compile("price_per=unit"))
     slider = page.get_by_role("slider", name="latent dimensions")

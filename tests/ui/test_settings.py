@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iwae_core.training.fields import SpecError
-from ui.settings import ALL, parse_runs, runs_text
+from iwae_core.training.spec import ExperimentSpec, RunSpec, Swap
+from iwae_lab.shipped.proof import PROOF, SCRATCH
+from ui.settings import ALL, EXPERIMENT, address, asked_for, parse_runs, runs_text
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -41,6 +43,24 @@ def test_runs_that_cannot_be_are_refused(text: str) -> None:
         ALL["runs"].parse(text)
     with pytest.raises(SpecError):
         parse_runs(text)
+
+
+MANY = ExperimentSpec(
+    runs=(RunSpec("miwae", 8, "two_layer", repeats=4), RunSpec("vae", 5, "two_layer"), RunSpec("iwae", 8, "two_layer")),
+    seconds=60.0,
+    swaps=(Swap(run=1, step=7, estimator="iwae", k=20), Swap(run=0, step=9, estimator="vae", k=1)),
+    schedule="burda",
+)
+
+
+@pytest.mark.parametrize("spec", [PROOF, SCRATCH, MANY], ids=["proof", "scratch", "many"])
+def test_an_address_brings_back_an_experiment(spec: ExperimentSpec) -> None:
+    texts = address(spec)
+    values = {
+        name: setting.parse(texts[name]) if name in texts else setting.default for name, setting in EXPERIMENT.items()
+    }
+    assert asked_for(values) == spec
+    assert (texts == {}) == (spec == PROOF)
 
 
 @given(st.text(max_size=200))

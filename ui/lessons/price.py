@@ -15,6 +15,7 @@ from iwae_lab.words.numbers import minus
 from ui.lessons.frame import Lesson
 from ui.lessons.frame import show as show_lesson
 from ui.lessons.inputs import one_of, pick, slider
+from ui.lessons.price_certainty import certainty
 from ui.lessons.price_figure import PER, figure, shown, summary, table
 from ui.lessons.shipped import label
 from ui.live.chart import live_chart
@@ -72,6 +73,7 @@ def picture() -> None:
             description = f"{heading}: signal to noise against k. {summary(part, k, per)}"
             live_chart(figure(part, k, per, limits), key=f"price_{who}", description=description, height=340)
     st.markdown(say(table(found, names, k), state["words"]))
+    certainty(state["words"])
 
 
 def how(stored: Measured) -> str:
