@@ -1,14 +1,13 @@
 """What all visitors share: the engine that trains, and the recorded experiment everybody sees first."""
 
-import os
-import tempfile
 import threading
 from functools import cache
-from pathlib import Path
 
 import streamlit as st
 
 from iwae_lab.engines import Engine, UnknownExperimentError, open_engine
+from ui.markdown import plain
+from ui.server.settings import runs_folder
 
 _lock = threading.Lock()
 
@@ -21,8 +20,7 @@ def engine() -> Engine:
 
 @cache
 def _engine() -> Engine:
-    folder = os.environ.get("IWAE_RUNS_DIR") or Path(tempfile.gettempdir()) / "iwae-runs"
-    return open_engine("local", Path(folder))
+    return open_engine("local", runs_folder())
 
 
 def close_engine() -> None:
@@ -42,14 +40,19 @@ def show_experiment(experiment: str | None) -> None:
         st.query_params["run"] = experiment
 
 
+def shown_experiment() -> str | None:
+    """The experiment on the page, if there is one. A browser far away knows its address later than this server does."""
+    return st.query_params.get("run") or st.session_state.get("run")
+
+
 def current_experiment() -> str | None:
     """The experiment on the page, if there is one; a stale link is reported and dropped."""
-    experiment = st.query_params.get("run") or st.session_state.get("run")
+    experiment = shown_experiment()
     try:
         if experiment:
             engine().spec(experiment)
     except UnknownExperimentError as error:
-        st.warning(f"{error}. Showing the recorded experiment instead.")
+        st.warning(plain(f"{error}. Showing the recorded experiment instead."))
         experiment = None
     show_experiment(experiment)
     return experiment
