@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 TORCH_LINKS ?= https://download.pytorch.org/whl/cpu/torch/
 BIN := .venv/bin
 
-.PHONY: demo test soak lint format docs lock models wheel clean
+.PHONY: demo test lint format docs lock models wheel soak faults fuzz clean
 
 demo: .venv/program
 	$(BIN)/iwae demo
@@ -56,6 +56,15 @@ runs/models/2d/trained: | .venv/program
 	if [ -f $(@D)/spec.json ]; then $(BIN)/iwae train --resume $(@D); else \
 	    $(BIN)/iwae train --estimator vae,iwae --k 10 --steps 12000 --model one_layer_2d --out $(@D); fi
 	touch $@
+
+# A hundred hostile clients of each kind against a server of its own: five minutes, a row for each.
+faults: .venv/dev
+	$(BIN)/python -m tools.faults
+
+# What outsiders can send, made up for minutes instead of seconds.
+fuzz: .venv/dev
+	browser=$$(tools/chromium.sh $(BIN)/python) && CHROMIUM="$$browser" FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-300} \
+	    $(BIN)/pytest tests/ui/test_fuzz.py tests/ui/test_markdown.py
 
 # dist/ then holds what `pip install` needs on another machine.
 wheel: .venv/runtime

@@ -40,6 +40,7 @@ def _show(module: str) -> None:
 @asynccontextmanager
 async def lifespan(app: Any) -> AsyncIterator[None]:
     """While the server runs. At its end workers save their state, so that their runs can go on later."""
+    take_over(settings)
     # The heavy imports go on while the first visitor's browser is still loading the page.
     Thread(target=import_module, args=("ui.pages.laboratory",), daemon=True).start()
     yield
@@ -51,9 +52,13 @@ if runtime.exists():
 else:
     from ui.live.hub import live_route
     from ui.live.plotly_route import PlotlyPreload, plotly_js_route
+    from ui.server.door import Door
+    from ui.server.process import possible, take_over
+    from ui.server.settings import check_settings, server_settings
     from ui.visitor import VisitorCookie
 
+    check_settings()
+    settings = possible(server_settings())
     routes = [plotly_js_route(), live_route()]
-    app = st.App(
-        __file__, routes=routes, middleware=[Middleware(VisitorCookie), Middleware(PlotlyPreload)], lifespan=lifespan
-    )
+    front = [Middleware(Door, settings=settings), Middleware(VisitorCookie), Middleware(PlotlyPreload)]
+    app = st.App(__file__, routes=routes, middleware=front, lifespan=lifespan)

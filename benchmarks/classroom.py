@@ -129,12 +129,12 @@ async def main() -> None:
         server.wait()
 
 
-async def _train(address: str, folder: Path, k: int) -> str:
+async def _train(address: str, folder: Path, k: int, more: str = "") -> str:
     """Press Train as a visitor would, by the page's own protocol."""
     url = f"ws://{address}/_stcore/stream"
     async with connect(url, subprotocols=["streamlit"], max_size=None) as socket:  # type: ignore[list-item]
         message = BackMsg()
-        message.rerun_script.query_string = f"k={k}&steps=1000000"
+        message.rerun_script.query_string = f"k={k}&steps=1000000{more}"
         await socket.send(message.SerializeToString())
         button = ""
         while True:

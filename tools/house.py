@@ -23,7 +23,12 @@ FLOORS: dict[str, list[set[str]]] = {
         {"cli"},
         {"__main__"},
     ],
-    "ui": [{"demo", "session", "settings", "visitor"}, {"controls", "live"}, {"lessons", "pages"}],
+    "ui": [
+        {"markdown", "server", "settings"},
+        {"demo", "session", "visitor"},
+        {"controls", "live"},
+        {"lessons", "pages"},
+    ],
 }
 PACKAGES = tuple(FLOORS)  # from the ground up, too
 PLACE = {

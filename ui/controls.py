@@ -1,7 +1,7 @@
 """The settings of an experiment and the buttons that control one."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, cast
 
 import streamlit as st
@@ -18,7 +18,8 @@ from iwae_lab.engines.protocol import Command, Pause, Resume, Slow, Step, Stop, 
 from iwae_lab.records.checkpoint import CheckpointError
 from iwae_lab.records.log import LogError
 from iwae_lab.words import sentences as words
-from ui.session import engine, show_experiment
+from ui.markdown import plain
+from ui.session import engine, show_experiment, shown_experiment
 from ui.settings import EXPERIMENT, OWN, choose, chosen, fit_start, from_scratch, parse_runs, runs_text
 from ui.visitor import visitor
 
@@ -64,7 +65,7 @@ def settings(without_k: bool = False) -> bool:
             for name in (name for name in MORE if name in EXPERIMENT):
                 _input(name)
         if swaps := st.session_state["swaps"]:
-            st.caption(f"Planned swap (run:step:estimator:k, runs counted from 0): {swaps}")
+            st.caption(f"Planned swap (run:step:estimator:k, runs counted from 0): {plain(swaps)}")
             st.button("No swap", on_click=choose, kwargs={"swaps": ""}, type="tertiary")
         st.caption(words.say(words.SETTINGS_NOTE, st.session_state["words"]))
         try:
@@ -73,7 +74,7 @@ def settings(without_k: bool = False) -> bool:
             st.caption(f"Needs about {memory_mb(spec):,.0f} MB of memory while it trains.")
             return True
         except SpecError as error:
-            st.error(f"These settings cannot be trained: {error}.")
+            st.error(plain(f"These settings cannot be trained: {error}."))
             return False
 
 
@@ -221,7 +222,7 @@ def _swap(experiment: str) -> None:
                 engine().send(experiment, SwapNow(run, estimator, k), owner=visitor())
                 st.toast(f"Run {run + 1} goes on with {_label(estimator)}, k = {k}.")
             except (SpecError, NotOwnerError) as error:
-                st.error(f"Not swapped: {error}.")
+                st.error(plain(f"Not swapped: {error}."))
 
 
 def _train_shown() -> None:
@@ -231,13 +232,31 @@ def _train_shown() -> None:
 
 def train() -> None:
     """Start the experiment that the settings ask for, in place of the one on the page."""
-    experiment = st.query_params.get("run")
     with told("Not started"):
-        if experiment and engine().owns(experiment, visitor()) and engine().state(experiment).active:
+        if goes_on(shown_experiment()):
             return  # the second half of a double click
     with told("Not started"):
         show_experiment(engine().submit(chosen(), owner=visitor()))
         choose(at=-1)
+
+
+def already_trains() -> bool:
+    """Whether the experiment on the page goes on and is the one that the settings ask for."""
+    experiment = shown_experiment()
+    with suppress(UnknownExperimentError):
+        return goes_on(experiment) and engine().spec(str(experiment)) == chosen()
+    return False
+
+
+def goes_on(experiment: str | None) -> bool:
+    """Whether it is the visitor's own and not at its end.
+
+    Raises:
+        UnknownExperimentError: no such experiment.
+    """
+    if not experiment:
+        return False
+    return engine().owns(experiment, visitor()) and engine().state(experiment).active
 
 
 def _send(experiment: str, command: Command) -> None:
@@ -254,7 +273,7 @@ def _recover(experiment: str) -> None:
 
 def leave() -> None:
     """End the visitor's own run on the page, if it goes on, and show the recorded experiment."""
-    experiment = st.query_params.get("run")
+    experiment = shown_experiment()
     with told("Not stopped"):
         if experiment and engine().owns(experiment, visitor()):
             engine().send(experiment, Stop(), owner=visitor())
@@ -268,6 +287,6 @@ def told(what: str) -> Iterator[None]:
     try:
         yield
     except (EngineFullError, SpecError, NotOwnerError, UnknownExperimentError, CheckpointError, LogError) as error:
-        st.error(f"{what}: {error}.")
+        st.error(plain(f"{what}: {error}."))
     except OSError as error:
         st.error(f"{what}: runs cannot be kept here ({error.strerror}); set IWAE_RUNS_DIR to a folder with space.")

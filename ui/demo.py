@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from ui.server.settings import check_settings
+
 HERE = Path(__file__).parent
 # Streamlit reads the settings beside the script it runs. A wheel has both in a folder of their own, where
 # tools/build.py puts them; a clone has them at its top.
@@ -17,6 +19,7 @@ def demo(options: Sequence[str]) -> NoReturn:
 
     The server takes the place of this process, so Ctrl-C, other signals and the exit code are its own.
     """
+    check_settings()
     script = next(path for path in SCRIPTS if path.is_file())
     # A page that trains models on request is not offered to the whole network by accident.
     os.environ.setdefault("STREAMLIT_SERVER_ADDRESS", "localhost")

@@ -5,7 +5,9 @@ from functools import cache
 
 import streamlit as st
 
-from iwae_lab.engines import Engine, UnknownExperimentError, open_engine, runs_folder
+from iwae_lab.engines import Engine, UnknownExperimentError, open_engine
+from iwae_lab.records.place import runs_folder
+from ui.markdown import plain
 
 _lock = threading.Lock()
 
@@ -38,14 +40,19 @@ def show_experiment(experiment: str | None) -> None:
         st.query_params["run"] = experiment
 
 
+def shown_experiment() -> str | None:
+    """The experiment on the page, if there is one. A browser far away knows its address later than this server does."""
+    return st.query_params.get("run") or st.session_state.get("run")
+
+
 def current_experiment() -> str | None:
     """The experiment on the page, if there is one; a stale link is reported and dropped."""
-    experiment = st.query_params.get("run") or st.session_state.get("run")
+    experiment = shown_experiment()
     try:
         if experiment:
             engine().spec(experiment)
     except UnknownExperimentError as error:
-        st.warning(f"{error}. Showing the recorded experiment instead.")
+        st.warning(plain(f"{error}. Showing the recorded experiment instead."))
         experiment = None
     show_experiment(experiment)
     return experiment

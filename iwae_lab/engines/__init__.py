@@ -5,7 +5,7 @@ from iwae_lab.engines.backend import BACKENDS, Backend, Death
 from iwae_lab.engines.engine import Engine, open_engine
 from iwae_lab.engines.folders import NotOwnerError, UnknownExperimentError
 from iwae_lab.engines.jobs import EngineFullError, State
-from iwae_lab.engines.settings import EngineLimits, from_environment, runs_folder
+from iwae_lab.engines.settings import EngineLimits, from_environment
 
 __all__ = [
     "BACKENDS",
@@ -19,5 +19,4 @@ __all__ = [
     "UnknownExperimentError",
     "from_environment",
     "open_engine",
-    "runs_folder",
 ]

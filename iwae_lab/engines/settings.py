@@ -1,12 +1,8 @@
 """What an engine allows and how long it waits: the settings of a server."""
 
 import os
-import stat
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from iwae_core.training.fields import SpecError, check, limits, number
@@ -59,21 +55,3 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> EngineLimit
 def variable(name: str) -> str:
     """The environment variable of a setting."""
     return f"IWAE_{name.upper()}"
-
-
-def runs_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """Where a server keeps its runs: IWAE_RUNS_DIR, or a folder of this user alone in the temporary directory.
-
-    Raises:
-        SpecError: somebody else has made the folder of that name, or a link.
-    """
-    if chosen := environment.get("IWAE_RUNS_DIR"):
-        return Path(chosen)
-    folder = Path(tempfile.gettempdir()) / f"iwae-runs-{os.getuid()}"
-    with suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise SpecError(f"{folder} belongs to somebody else; set IWAE_RUNS_DIR to a folder of your own")
-    folder.chmod(0o700)
-    return folder

@@ -1,6 +1,7 @@
 """Settings of a server from its environment."""
 
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from iwae_lab.engines.settings import variable
 from tests.support.running import local as local
 from tests.support.running import make_engine as make_engine
 from tests.support.running import used_workers as used_workers
+from ui.server.settings import ServerSettings
 
 
 def test_settings_from_the_environment() -> None:
@@ -36,9 +38,12 @@ def test_every_variable_that_is_read_is_documented_with_its_default() -> None:
         *root.glob("ui/**/*.py"),
     ]
     source = "".join(path.read_text() for path in files)
-    names = set(re.findall(r"IWAE_[A-Z_]+", source)) | {variable(name) for name in limits(EngineLimits)}
+    numbers = {
+        variable(name): value for kind in (EngineLimits(), ServerSettings()) for name, value in asdict(kind).items()
+    }
+    read = {variable(name) for kind in (EngineLimits, ServerSettings) for name in limits(kind)}
+    names = set(re.findall(r"IWAE_[A-Z_]+", source)) | read
     documented = dict(re.findall(r"^\| `(IWAE_[A-Z_]+)` \| (.*?) \|", (root / "README.md").read_text(), re.M))
     assert names == set(documented)
-    for name in limits(EngineLimits):
-        if name != "slots":  # the number of processors
-            assert float(documented[variable(name)]) == getattr(EngineLimits(), name)
+    for name in read - {"IWAE_SLOTS"}:  # the number of processors
+        assert float(documented[name]) == numbers[name]

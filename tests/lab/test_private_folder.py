@@ -8,12 +8,13 @@ import pytest
 
 from iwae_core.training.fields import SpecError
 from iwae_core.training.spec import ExperimentSpec
-from iwae_lab.engines import open_engine, runs_folder
+from iwae_lab.engines import open_engine
 from iwae_lab.engines.process import Worker
 from iwae_lab.records import checkpoint
 from iwae_lab.records.checkpoint import CheckpointError
 from iwae_lab.records.folder import CHECKPOINT, LOG, PREVIOUS, SPEC
 from iwae_lab.records.log import EventLog
+from iwae_lab.records.place import runs_folder
 from tests.support.running import LIMITS, linux
 
 

@@ -1,6 +1,7 @@
 """The live chart in a real browser: what the user chose outlives every update, and nothing leaves the machine."""
 
 import gzip
+import hashlib
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -239,6 +240,7 @@ def test_plotly_js_is_compressed_and_kept_and_follows_the_base_path(page: Page) 
 
 def test_plotly_js_is_of_the_version_that_plotly_would_ship() -> None:
     assert get_plotlyjs_version() == plotly_js.VERSION
+    assert hashlib.sha256(plotly_js.compressed()).hexdigest() == plotly_js.SHA256
     assert f"plotly.js (cartesian - minified) v{plotly_js.VERSION}" in plotly_js.source()[:200]
 
 

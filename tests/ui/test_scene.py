@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from iwae_core.training.spec import RunSpec
 from iwae_lab.records.folder import LOG, SPEC
 from iwae_lab.records.log import EventLog, read_log
 from iwae_lab.shipped.recording import FOLDER, recording
+from iwae_lab.words.glossary import Dialect
 from ui import session
-from ui.live.scene import PARTS, Look, draw, stamp
+from ui.live.scene import PARTS, SHOWN, VIEWED, Look, draw, stamp, survey
 
 DIGIT = np.zeros(784, np.uint8)
 HOSTILE = "</p><script>alert(1)</script>$\\text{<script>alert(2)</script>}$<b title='\"&"
@@ -39,6 +41,32 @@ def test_every_part_of_the_recording_is_drawn_once(part: str) -> None:
     assert stamp(look) == stamp(Look(part, k=7))
 
 
+@pytest.mark.parametrize("part", sorted(SHOWN))
+def test_what_a_part_does_not_show_changes_nothing(part: str, failed: str) -> None:
+    whole = Look(part, failed, k=5, at=3, x="seconds", digit=2, words=list(Dialect)[1].value)
+    others = {"k": 5000, "at": 7, "x": "samples", "digit": 3, "words": next(iter(Dialect)).value}
+    shown = {name for name in VIEWED if PARTS[part](replace(whole, **{name: others[name]})) != PARTS[part](whole)}
+    assert shown <= set(SHOWN[part])
+    plain = survey([whole])[whole][0]
+    assert PARTS[part](plain) == PARTS[part](whole)
+
+
+def test_looks_that_show_the_same_are_drawn_as_one(failed: str) -> None:
+    many = [Look("curves", failed, k=k, at=at, digit=at % 10) for k in range(100) for at in range(16)]
+    assert len({plain for plain, _ in survey(many).values()}) == 1
+    bounds = [
+        Look("bounds", failed, k=k, at=at) for k in (*range(60), *range(60, 6000, 20)) for at in (-1, -2, 1000, 10**9)
+    ]
+    assert len({plain for plain, _ in survey(bounds).values()}) == len(recording("long").spec.eval_ks)  # type: ignore[union-attr]
+
+
+def test_a_drawing_that_fails_is_told_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setitem(PARTS, "times", lambda look: 1 / 0)
+    for k in range(3):
+        assert "cannot be drawn" in json.loads(draw(Look("times", k=k)))["missing"]
+    assert len(caplog.records) == 1
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -54,6 +82,7 @@ def test_every_part_of_the_recording_is_drawn_once(part: str) -> None:
         '{"part":"bounds","words":"klingon"}',
         '{"part":"bounds","experiment":1}',
         '{"part":"bounds","more":1}',
+        json.dumps({"part": "sweep", "experiment": ",".join(["0" * 32] * 9)}),
     ],
 )
 def test_what_is_not_a_look_is_refused(text: str) -> None:

@@ -8,6 +8,7 @@ import streamlit as st
 
 from iwae_core.training.process import prepare_process
 from iwae_lab.words.glossary import say
+from ui.markdown import plain
 from ui.settings import VIEW, Setting, remember, restore
 
 
@@ -37,7 +38,7 @@ def show(lesson: Lesson, picture: Callable[[], None]) -> None:
     prepare_process()  # holds for this thread alone, and every run of a page or a fragment may have another
     table = {"words": VIEW["words"], **lesson.settings}
     for text in restore(table):
-        st.warning(f"{text}. The default is used instead.")
+        st.warning(plain(f"{text}. The default is used instead."))
     dialect = st.session_state["words"]
     st.title(lesson.title, anchor=False)
     st.markdown(say(lesson.idea, dialect))

@@ -7,6 +7,7 @@ class Feed {
     this.latest = new Map(); // key -> its newest drawing, for a part that is mounted anew: the server sends it only once
     this.overrides = {}; // what the reader points at for a moment: another k, another time
     this.wait = 500;
+    this.sent = 0;
   }
 
   // `look` is an object; `receive` is called with each drawing. A fixed part ignores overrides.
@@ -35,7 +36,7 @@ class Feed {
       for (const part of this.parts.keys()) this.aim(part);
       if (!this.socket) this.connect();
       else if (this.socket.readyState === WebSocket.OPEN) this.send();
-    }, 20);
+    }, Math.max(20, this.sent + 50 - performance.now())); // the server reads a list every 50 ms
   }
 
   aim(part) {
@@ -51,6 +52,7 @@ class Feed {
     const keys = new Set([...this.parts.values()].map((entry) => entry.key));
     for (const key of this.latest.keys()) if (!keys.has(key)) this.latest.delete(key);
     this.socket.send(JSON.stringify([...keys]));
+    this.sent = performance.now();
   }
 
   connect() {

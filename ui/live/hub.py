@@ -1,12 +1,15 @@
 """The web socket behind all live parts: each is drawn once per update, whoever many watch it.
 
 A page sends the list of what it shows; the hub answers with the newest drawing of each, again whenever that changes. A
-slow reader skips drawings: only the latest of each waits for it.
+slow reader skips drawings: only the latest of each waits for it. Who asks for more than others waits longer, see
+`Turns`; of many lists the latest counts, and one that is sent again changes nothing.
 """
 
 import asyncio
 import json
 import logging
+import sys
+import time
 from collections.abc import Hashable, Iterable
 from contextlib import suppress
 from importlib import import_module
@@ -17,13 +20,19 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from streamlit import config
 
+from ui.live.turns import Turns
+from ui.visitor import visitor_of
+
 if TYPE_CHECKING:
     from ui.live.scene import Look
 
 LOGGER = logging.getLogger(__name__)
 UPDATE_SECONDS = 0.5
+LIST_SECONDS = 0.05  # between two looks at new lists
+SEND_SECONDS = 60.0  # that a page may take for one drawing
 MAX_LOOKS = 16  # parts of one page
-MAX_MESSAGE = 16_384
+MAX_LOOK, MAX_MESSAGE = 1_000, 16_384  # characters
+NOT_TEXT, TOO_LONG, ELSEWHERE, LATER = 1003, 1009, 1008, 1013
 
 
 def live_url() -> str:
@@ -35,28 +44,45 @@ def live_url() -> str:
 class Reader:
     """One page that watches: what it shows, what it was sent last, and what waits to be sent."""
 
-    def __init__(self, socket: WebSocket) -> None:
-        self.socket = socket
+    def __init__(self, socket: WebSocket, who: str) -> None:
+        self.socket, self.who = socket, who
+        self.asked = ""
         self.looks: dict[str, Look] = {}
-        self.sent: dict[str, Hashable] = {}
+        self.sent: dict[str, tuple[Hashable, float]] = {}  # version and time
         self._waiting: dict[str, str] = {}
         self._news = asyncio.Event()
 
+    def has(self, key: str, version: Hashable) -> bool:
+        """Whether the page has been sent this, or no longer wants it."""
+        return key not in self.looks or self.sent.get(key, (None, 0.0))[0] == version
+
+    def sent_at(self, key: str) -> float:
+        """When the page was last sent this part, 0 if never."""
+        return self.sent[key][1] if key in self.sent else 0.0
+
     def offer(self, key: str, version: Hashable, drawing: str) -> None:
         """Queue a drawing unless the page has it; an older one that still waits is dropped."""
-        if self.sent.get(key) != version:
-            self.sent[key] = version
+        if not self.has(key, version):
+            self.sent[key] = version, time.monotonic()
             self._waiting[key] = drawing
             self._news.set()
 
     async def listen(self) -> None:
-        """Take the page's lists of looks until it goes; what cannot be understood is left out."""
-        while True:
-            text = await self.socket.receive_text()
-            if len(text) <= MAX_MESSAGE:
-                self.looks = dict(_understood(text))
-                self.sent = {key: version for key, version in self.sent.items() if key in self.looks}
-                HUB.hurry()
+        """Take the page's lists of looks until it goes."""
+        while (message := await self.socket.receive())["type"] == "websocket.receive":
+            text = message.get("text")
+            if text is None or len(text) > MAX_MESSAGE:
+                await self.socket.close(NOT_TEXT if text is None else TOO_LONG)
+                return
+            if text != self.asked:
+                self.asked = text
+                HUB.hurry(self)
+
+    def understand(self) -> None:
+        """Show what was asked for last; what cannot be understood is left out."""
+        self.looks = dict(_understood(self.asked))
+        self.sent = {key: sent for key, sent in self.sent.items() if key in self.looks}
+        self._waiting = {key: drawing for key, drawing in self._waiting.items() if key in self.looks}
 
     async def send(self) -> None:
         """Send what waits, as fast as the page takes it."""
@@ -65,7 +91,8 @@ class Reader:
             self._news.clear()
             while self._waiting:
                 key = next(iter(self._waiting))
-                await self.socket.send_text(f'{{"key":{json.dumps(key)},"data":{self._waiting.pop(key)}}}')
+                async with asyncio.timeout(SEND_SECONDS):
+                    await self.socket.send_text(f'{{"key":{json.dumps(key)},"data":{self._waiting.pop(key)}}}')
 
 
 def _scene() -> Any:
@@ -77,8 +104,9 @@ def _scene() -> Any:
 def _understood(text: str) -> Iterable[tuple[str, "Look"]]:
     with suppress(ValueError, TypeError, RecursionError):
         for key in list(json.loads(text))[:MAX_LOOKS]:
-            with suppress(ValueError, TypeError):
-                yield key, _scene().Look.from_json(key)
+            with suppress(ValueError, TypeError, RecursionError):
+                if len(key) <= MAX_LOOK:
+                    yield key, _scene().Look.from_json(key)
 
 
 class Hub:
@@ -87,49 +115,76 @@ class Hub:
     def __init__(self) -> None:
         self.readers: set[Reader] = set()
         self._task: asyncio.Task[None] | None = None
-        self._hurry = asyncio.Event()
+        self._new: set[Reader] = set()  # those that want to see something else
+        self._news = asyncio.Event()
+        self._noted = 0.0
 
-    def hurry(self) -> None:
-        """Draw now, because somebody wants to see something else."""
-        self._hurry.set()
+    def hurry(self, reader: Reader) -> None:
+        """Look after this reader now, because it wants to see something else."""
+        self._new.add(reader)
+        self._news.set()
 
     async def serve(self, socket: WebSocket) -> None:
         """Follow one page until it goes."""
         if not _same_origin(socket):
-            await socket.close(code=1008, reason="cross-site")
+            await socket.close(ELSEWHERE, "cross-site")
             return
-        await asyncio.to_thread(_scene)
+        if "ui.live.parts" not in sys.modules:
+            await asyncio.to_thread(_scene)
         await socket.accept()
-        reader = Reader(socket)
+        reader = Reader(socket, visitor_of(socket))
         self.readers.add(reader)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._draw_for_all())
-        sender = asyncio.create_task(reader.send())
-        with suppress(WebSocketDisconnect, RuntimeError):
-            await reader.listen()
-        self.readers.discard(reader)
-        sender.cancel()
+        tasks = [asyncio.create_task(reader.listen()), asyncio.create_task(reader.send())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self.readers.discard(reader)
+            for task in tasks:
+                task.cancel()
+            for ended in await asyncio.gather(*tasks, return_exceptions=True):
+                if isinstance(ended, Exception) and not isinstance(ended, WebSocketDisconnect | TimeoutError):
+                    LOGGER.error("a live socket has ended", exc_info=ended)
 
     async def _draw_for_all(self) -> None:
+        turns = Turns()
         while self.readers:
-            self._hurry.clear()
-            wanted = {key: look for reader in self.readers for key, look in reader.looks.items()}
-            for key, look in wanted.items():
-                try:
-                    await self._draw(key, look)
-                except Exception:  # one drawing that fails must not end all others
-                    LOGGER.exception("cannot draw %s", key)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._hurry.wait(), UPDATE_SECONDS)
+            until = time.monotonic() + UPDATE_SECONDS
+            turns.begin(self.readers)
+            await self._note(turns, self.readers.copy())
+            while self.readers and (left := until - time.monotonic()) > 0:
+                if self._new and time.monotonic() >= self._noted + LIST_SECONDS:
+                    await self._note(turns, self._new & self.readers)
+                elif turns.wanted and turns.rest() <= 0:
+                    await self._draw(turns)
+                elif turns.wanted or self._new:
+                    await asyncio.sleep(min(left, LIST_SECONDS / 5))
+                else:
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._news.wait(), left)
 
-    async def _draw(self, key: str, look: "Look") -> None:
-        await asyncio.to_thread(_scene().watched, look)
-        version = await asyncio.to_thread(_scene().stamp, look)
-        readers = [reader for reader in self.readers if key in reader.looks and reader.sent.get(key) != version]
-        if readers:
-            drawing = await asyncio.to_thread(_scene().draw, look)
-            for reader in readers:
-                reader.offer(key, version, drawing)
+    async def _note(self, turns: Turns, readers: set[Reader]) -> None:
+        """Find out what these have not seen yet, those who want to see something else among them."""
+        for reader in readers & self._new:
+            reader.understand()
+        self._new.clear()
+        self._news.clear()
+        self._noted = time.monotonic()
+        looks = {look for reader in readers for look in reader.looks.values()}
+        turns.note(readers & self.readers, await asyncio.to_thread(_scene().survey, looks))
+
+    async def _draw(self, turns: Turns) -> None:
+        look, version, places = turns.next()
+        drawing, seconds = await asyncio.to_thread(_timed, look)
+        for reader, key in places:
+            reader.offer(key, version, drawing)
+        turns.charge(places, seconds)
+
+
+def _timed(look: "Look") -> tuple[str, float]:
+    begun = time.thread_time()
+    return _scene().draw(look), time.thread_time() - begun
 
 
 def _same_origin(socket: WebSocket) -> bool:

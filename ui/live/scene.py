@@ -1,10 +1,11 @@
-"""The live parts of a page: each a function of an experiment and a look, drawn once for all who look the same way."""
+"""The live parts of a page: each a function of an experiment and a look, drawn once for all who see the same."""
 
 import json
+import logging
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from contextlib import suppress
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -15,13 +16,33 @@ from iwae_core.training.snapshots import DIGITS
 from iwae_core.training.spec import ExperimentSpec
 from iwae_lab.engines import State, UnknownExperimentError
 from iwae_lab.history.history import History
+from iwae_lab.history.sweep import MAX_MEMBERS
 from iwae_lab.history.view import View
 from iwae_lab.shipped.recording import FIRST, LABELS, recording
 from iwae_lab.words.glossary import Dialect
 from ui.session import engine
 
+LOGGER = logging.getLogger(__name__)
 LIVELY = ("status", "curves", "closeup", "members")  # follow each step; the others follow evaluations
-CACHED = 128  # drawings kept for the next who looks the same way
+CACHED = 128  # drawings kept for the next who sees the same
+VIEWED = ("k", "at", "x", "digit", "words")
+# What of a look these parts show; all others may show any of it.
+SHOWN: dict[str, tuple[str, ...]] = {
+    "curves": ("x",),
+    "closeup": (),
+    "times": (),
+    "status": (),
+    "sweep": (),
+    "members": (),
+    "headline": ("at",),
+    "story": ("words",),
+    "digits": ("at", "words"),
+    "reading": ("k", "at", "words"),
+    "bounds": ("k", "at"),
+    "difference": ("k", "at"),
+    "gap": ("k", "at"),
+    "spread": ("k", "at"),
+}
 
 
 @dataclass(frozen=True)
@@ -38,19 +59,22 @@ class Look:
     recorded: str = FIRST  # which recording, where there is no experiment
 
     @classmethod
+    @lru_cache(maxsize=4096)
     def from_json(cls, text: str) -> "Look":
         """What a browser asks for.
 
         Raises:
-            ValueError: no such part, axis or dialect, or a value of the wrong type.
+            ValueError: no such part, axis or dialect, too many experiments, or a value of the wrong type.
         """
         look = cls(**json.loads(text))
-        for f in fields(cls):
-            if type(getattr(look, f.name)) is not type(getattr(cls, f.name, "")):
-                raise ValueError(f"{f.name} has the wrong type")
+        for name, kind in KINDS.items():
+            if type(getattr(look, name)) is not kind:
+                raise ValueError(f"{name} has the wrong type")
         axis, digit = look.x in ("steps", "samples", "seconds"), 0 <= look.digit < DIGITS
         if look.part not in PARTS or look.recorded not in LABELS or not axis or not digit:
             raise ValueError("there is no such part, recording, axis or digit")
+        if len(look.experiments) > MAX_MEMBERS:
+            raise ValueError("these are more experiments than a sweep has")
         Dialect(look.words)
         return look
 
@@ -58,6 +82,19 @@ class Look:
     def experiments(self) -> list[str]:
         """The ids of all experiments looked at: several in a sweep, none for the recording."""
         return self.experiment.split(",") if self.experiment else []
+
+    def plain(self, ks: tuple[int, ...], evaluations: int) -> "Look":
+        """The look that shows the same and is asked for most: only what its part shows, a k that was evaluated."""
+        shown = SHOWN.get(self.part, VIEWED)
+        values: dict[str, Any] = {name: getattr(self, name) for name in shown}
+        if "k" in shown:
+            values["k"] = min(ks, key=lambda allowed: abs(allowed - self.k))
+        if "at" in shown and not -1 <= self.at < evaluations:
+            values["at"] = -1
+        return Look(self.part, self.experiment, recorded=self.recorded, **values)
+
+
+KINDS = {f.name: str if f.name == "part" else type(f.default) for f in fields(Look)}
 
 
 class Scene(NamedTuple):
@@ -74,6 +111,7 @@ class Scene(NamedTuple):
 Part = Callable[[Look], dict[str, Any]]
 PARTS: dict[str, Part] = {}
 _drawings: OrderedDict[Look, tuple[Hashable, str]] = OrderedDict()
+_told: set[tuple[str, str]] = set()  # what could not be drawn, told once each
 _lock = Lock()
 
 
@@ -100,18 +138,56 @@ def scene_of(look: Look) -> Scene:
     return Scene(history, spec, state, look, View(k, at, look.x, look.digit), Dialect(look.words))
 
 
-def stamp(look: Look) -> Hashable:
-    """Changes whenever the drawing may: cheap to ask for."""
+class Facts(NamedTuple):
+    """What tells whether drawings of an experiment are due."""
+
+    ks: tuple[int, ...]
+    evaluations: int
+    version: Hashable  # of what follows evaluations
+    lively: Hashable  # of what follows each step
+
+
+def survey(looks: Iterable[Look]) -> dict[Look, tuple[Look, Hashable]]:
+    """For each look the plainest that shows the same, and what changes whenever its drawing may: cheap to ask for.
+
+    Each experiment is looked up once, and the engine told that somebody looks, or it would pause it after a while.
+    """
+    known: dict[tuple[bool, str], Facts | None] = {}
+    found: dict[Look, tuple[Look, Hashable]] = {}
+    for look in looks:
+        recorded = not look.experiment
+        names = [(recorded, name) for name in (look.experiments or [look.recorded])]
+        for name in names:
+            if name not in known:
+                known[name] = _recorded(name[1]) if recorded else _facts(name[1])
+        facts = [each for name in names if (each := known[name])]
+        if len(facts) < len(names):
+            found[look] = look, "gone"
+        else:
+            version = tuple(each.lively if look.part in LIVELY else each.version for each in facts)
+            found[look] = look.plain(facts[0].ks, facts[0].evaluations), version
+    return found
+
+
+def _recorded(name: str) -> Facts:
+    history = recording(name)
+    return Facts((history.spec or ExperimentSpec()).eval_ks, len(history.snapshots), (), ())
+
+
+def _facts(experiment: str) -> Facts | None:
     try:
-        return tuple(_version(experiment, look.part in LIVELY) for experiment in look.experiments)
-    except UnknownExperimentError:
-        return "gone"
+        engine().touch(experiment)
+        state, history, place = engine().state(experiment), engine().history(experiment), engine().position(experiment)
+        evaluations = len(history.snapshots)
+        version, lively = (state, evaluations, place), (state, history.length, place)
+        return Facts(engine().spec(experiment).eval_ks, evaluations, version, lively)
+    except Exception:  # there is none, or it cannot be read: `draw` says which
+        return None
 
 
-def _version(experiment: str, lively: bool) -> Hashable:
-    state, history = engine().state(experiment), engine().history(experiment)
-    progress = history.length if lively else len(history.snapshots)
-    return state, progress, engine().position(experiment)
+def stamp(look: Look) -> Hashable:
+    """Changes whenever the drawing may."""
+    return survey([look])[look][1]
 
 
 def draw(look: Look) -> str:
@@ -124,7 +200,12 @@ def draw(look: Look) -> str:
     try:
         drawing = json.dumps(PARTS[look.part](look), cls=PlotlyJSONEncoder, separators=(",", ":"))
     except UnknownExperimentError as error:
-        return json.dumps({"html": Markup("<p>{}.</p>").format(error), "missing": f"{error}."})
+        return _missing(f"{error}.")
+    except Exception:  # one drawing that fails must not end all others
+        if (look.part, look.experiment) not in _told:
+            LOGGER.exception("cannot draw %s", look)
+            _told.add((look.part, look.experiment))
+        return _missing("This cannot be drawn; the server's log says why.")
     with _lock:
         _drawings[look] = version, drawing
         while len(_drawings) > CACHED:
@@ -132,8 +213,5 @@ def draw(look: Look) -> str:
     return drawing
 
 
-def watched(look: Look) -> None:
-    """Tell the engine that somebody looks at these experiments, or it would pause them after a while."""
-    for experiment in look.experiments:
-        with suppress(UnknownExperimentError):
-            engine().touch(experiment)
+def _missing(text: str) -> str:
+    return json.dumps({"html": Markup("<p>{}</p>").format(text), "missing": text})

@@ -11,6 +11,7 @@ from iwae_lab.words import sentences as words
 from ui.controls import buttons, settings
 from ui.live.components import live_figure, live_html, scrubber
 from ui.live.scene import Look
+from ui.markdown import plain
 from ui.pages.presets import presets, remark
 from ui.pages.share import share
 from ui.pages.tour import go, tour
@@ -26,7 +27,7 @@ def show() -> None:
     with st.container():
         _title()
         for text in refused:
-            st.warning(f"{text}. The default is used instead.")
+            st.warning(plain(f"{text}. The default is used instead."))
         hidden = st.session_state["hide"]
         trainable = settings() if not hidden else False
         experiment = current_experiment()

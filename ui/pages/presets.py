@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import streamlit as st
 
 from iwae_lab.words.glossary import say
-from ui.controls import leave, train
+from ui.controls import already_trains, leave, train
 from ui.settings import EXPERIMENT, VIEW, choose, from_scratch
 
 LARGEST = 10_000
@@ -98,10 +98,12 @@ def remark() -> None:
 
 def _start(index: int) -> None:
     """Set everything a preset does not name back to its default, and train."""
-    leave()
     kept = {"words", "hide", "seed"}
     choose(**{name: setting.default for name, setting in EXPERIMENT.items() if name not in kept})
     choose(**VIEWS, preset=index, at=-1, tour=0)
     choose(**(from_scratch() if PRESETS[index].scratch else {}))
     choose(**PRESETS[index].settings)
+    if already_trains():
+        return  # the second half of a double click
+    leave()
     train()

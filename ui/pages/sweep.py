@@ -14,6 +14,7 @@ from ui.controls import settings, told
 from ui.live.chart import live_chart
 from ui.live.components import live_figure, live_html
 from ui.live.scene import Look
+from ui.markdown import plain
 from ui.session import engine
 from ui.settings import ALL, Setting, chosen, remember, restore
 from ui.visitor import visitor
@@ -37,7 +38,7 @@ def show() -> None:
     st.title(words.SWEEP_TITLE, anchor=False)
     st.markdown(words.say(words.SWEEP_IDEA, st.session_state["words"]))
     for text in refused:
-        st.warning(f"{text}. The default is used instead.")
+        st.warning(plain(f"{text}. The default is used instead."))
     trainable = settings(without_k=True)
     state = st.session_state
     state["training_ks"] = [int(k) for k in state["ks"].split(",")]
@@ -73,7 +74,7 @@ def _known(text: str) -> list[str]:
             engine().spec(experiment)
             found.append(experiment)
         except UnknownExperimentError as error:
-            st.warning(f"{error}.")
+            st.warning(plain(f"{error}."))
     return found
 
 

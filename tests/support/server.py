@@ -1,0 +1,96 @@
+"""The page's server as a process of its own, to be asked, flooded and ended: what its tests share."""
+
+import os
+import resource
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPResponse
+from pathlib import Path
+
+from tools.browser import ROOT
+
+HTML = {"Accept": "text/html"}
+
+
+@dataclass
+class Server:
+    """A server that runs, and what it writes."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+
+    def ask(self, path: str = "/", headers: Mapping[str, str] | None = None) -> HTTPResponse:
+        """The answer to a request, whatever its status."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers=dict(headers or {}))
+        try:
+            return urllib.request.urlopen(request, timeout=60)  # type: ignore[no-any-return]
+        except urllib.error.HTTPError as answer:
+            return answer  # type: ignore[return-value]
+
+    def connected(self, sent: bytes = b"", buffer: int = 0) -> socket.socket:
+        """A bare connection on which something has been sent, and whose system keeps so many bytes for it."""
+        opened = socket.socket()
+        if buffer:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        opened.settimeout(60)
+        opened.connect(("127.0.0.1", self.port))
+        opened.sendall(sent)
+        return opened
+
+    def healthy(self) -> bool:
+        """Whether it answers."""
+        return self.ask("/_stcore/health").status == 200
+
+    def end(self) -> tuple[int, float]:
+        """Its exit code after SIGTERM, and the seconds that takes."""
+        begun = time.monotonic()
+        self.process.terminate()
+        return self.process.wait(timeout=60), time.monotonic() - begun
+
+
+def command(port: int, *options: str) -> list[str]:
+    """What starts the page's server."""
+    fixed = f"--server.port={port}", "--server.address=127.0.0.1"
+    return [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py"), *fixed, *options]
+
+
+@contextmanager
+def server(folder: Path, files: int = 0, **settings: str) -> Iterator[Server]:
+    """Start one that keeps runs and its log in a folder, may open so many files, and has these settings."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
+    def limit() -> None:
+        if files:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (files // 2, files))
+
+    log = folder / "server.log"
+    environment = os.environ | {"IWAE_RUNS_DIR": str(folder / "runs")} | settings
+    with log.open("wb") as written:
+        process = subprocess.Popen(
+            command(port), cwd=ROOT, env=environment, stdout=written, stderr=written, preexec_fn=limit
+        )
+    started = Server(process, port, log)
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            try:
+                if started.healthy():
+                    break
+            except OSError:
+                time.sleep(0.05)
+        yield started
+    finally:
+        process.kill()
+        process.wait()

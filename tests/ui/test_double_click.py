@@ -1,0 +1,79 @@
+"""A second click that the server meets before the browser knows the address of the first, by the page's protocol."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+from tests.support.server import Server, server
+from ui.pages.presets import PRESETS
+
+SMALL = "k=2&batch_size=2&steps=1000000&eval_images=2&eval_k=2"
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with server(tmp_path_factory.mktemp("double")) as started:
+        yield started
+
+
+class Browser:
+    """A browser far away: its address stays what it was when the page was opened."""
+
+    def __init__(self, socket: ClientConnection, address: str, page: str = "") -> None:
+        self.socket, self.buttons = socket, dict[str, str]()
+        self.message = BackMsg()
+        self.message.rerun_script.query_string = address
+        self.message.rerun_script.page_name = page
+        self.run()
+
+    def run(self) -> None:
+        """Send the message, and read what the page then is."""
+        self.socket.send(self.message.SerializeToString())
+        while True:
+            answer = ForwardMsg.FromString(self.socket.recv(timeout=120))  # type: ignore[arg-type]
+            element = answer.delta.new_element
+            if element.WhichOneof("type") == "button":
+                self.buttons[element.button.label] = element.button.id
+            if (
+                answer.WhichOneof("type") == "script_finished"
+                and answer.script_finished == answer.FINISHED_SUCCESSFULLY
+            ):
+                return
+
+    def press(self, button: str, times: int) -> None:
+        """Press a button as it was when the page was opened."""
+        state = self.message.rerun_script.widget_states.widgets.add()
+        state.id, state.trigger_value = button, True
+        for _ in range(times - 1):
+            self.socket.send(self.message.SerializeToString())
+        self.run()
+        self.message.rerun_script.widget_states.Clear()
+        self.run()  # and whatever was still to be done
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize(
+    ("page", "label", "runs"),
+    [("", "Train", 1), ("", PRESETS[0].label, 1), ("sweep", "Train the sweep", 3)],
+    ids=["train", "preset", "sweep"],
+)
+def test_the_second_half_of_a_double_click_starts_nothing(
+    started: Server, page: str, label: str, runs: int, at_once: bool
+) -> None:
+    def kept() -> set[Path]:
+        return set((started.log.parent / "runs").glob("*/spec.json"))
+
+    before = kept()
+    address = f"ws://127.0.0.1:{started.port}/_stcore/stream"
+    with connect(address, subprotocols=[Subprotocol("streamlit")], max_size=None) as socket:
+        browser = Browser(socket, SMALL, page)
+        button = browser.buttons[label]
+        browser.press(button, times=2 if at_once else 1)
+        assert len(kept() - before) == runs
+        browser.press(button, times=1)
+        assert len(kept() - before) == runs
