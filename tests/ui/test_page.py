@@ -107,6 +107,25 @@ def test_no_request_leaves_the_machine(browser: Browser, url: str) -> None:
     assert len(requests) > 10
 
 
+@pytest.mark.parametrize("path", ["", "sweep", "digit", "network"])
+def test_no_page_does_what_its_policy_forbids(browser: Browser, url: str, path: str) -> None:
+    page = browser.new_page()
+    told: list[str] = []
+    page.on("console", lambda message: told.append(message.text))
+    page.on("pageerror", lambda error: told.append(str(error)))
+    page.goto(f"{url}/{path}")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    settle(page)
+    expect(
+        page.locator(".live-chart .main-svg, .live-html table, .sketch canvas, [data-testid=stTable]").first
+    ).to_be_visible()
+    page.evaluate("document.body.append(Object.assign(document.createElement('script'), { textContent: '1' }))")
+    page.close()
+    forbidden = [text for text in told if "Content Security Policy" in text]
+    assert len(forbidden) == 1, "the script that was put there, and nothing else"
+    assert "script-src" in forbidden[0]
+
+
 def test_training_from_start_to_stop(open_page: Open, url: str, runs: Path) -> None:
     page = open_page(url)
     experiment = train(page)

@@ -34,7 +34,7 @@ def test_a_class_watches_and_the_owner_controls(open_page: Open, url: str, brows
     owner = open_page(url)
     experiment = train(owner)
     wait_for_step(owner, 3)
-    with browser.new_context() as stranger:  # other cookies: somebody else
+    with browser.new_context(bypass_csp=True) as stranger:  # other cookies: somebody else
         watching = stranger.new_page()
         watching.goto(f"{url}/?run={experiment}")
         wait_for_step(watching, 5)
