@@ -58,9 +58,9 @@ SWEEP_RECORDED = (
 )
 PAPER_HEADING = "Beside the paper"
 PAPER_NOTE = (
-    "Each cell of the paper's tables on MNIST: open, what it reports; filled, ours, from the same networks on a part of "
-    "its schedule (`iwae reproduce`). Shorter training costs all models some nats. What is to be compared is within a row: "
-    "the IWAE is ahead of the VAE, and by more the larger k is."
+    "Each cell of the paper's tables on MNIST: open, what it reports; filled, ours, of the same networks on a part of "
+    "its schedule (`iwae reproduce`). Shorter training costs all models some nats. Compare within a row: the IWAE is "
+    "ahead of the VAE, and by more the larger k is."
 )
 NO_STEP = "Press Step for one training step, or Slow for one every few seconds: each is told here in four parts."
 TOUR_HELP = "Eight short questions; the first and the last one train."
