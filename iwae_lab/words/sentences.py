@@ -56,6 +56,12 @@ SWEEP_RECORDED = (
     "Your own sweep trains one experiment for each k, the smallest first, as many at a time as this machine has "
     "workers; points appear as they are evaluated."
 )
+PAPER_HEADING = "Beside the paper"
+PAPER_NOTE = (
+    "Each cell of the paper's tables on MNIST: open, what it reports; filled, ours, of the same networks on a part of "
+    "its schedule (`iwae reproduce`). Shorter training costs all models some nats. Compare within a row: the IWAE is "
+    "ahead of the VAE, and by more the larger k is."
+)
 NO_STEP = "Press Step for one training step, or Slow for one every few seconds: each is told here in four parts."
 TOUR_HELP = "Eight short questions; the first and the last one train."
 READ_ONLY = "You are watching this experiment; whoever started it controls it."

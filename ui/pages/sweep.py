@@ -6,8 +6,9 @@ import streamlit as st
 
 from iwae_lab.engines import UnknownExperimentError
 from iwae_lab.engines.protocol import Stop
-from iwae_lab.figures import against_training_k, sweep_summary
+from iwae_lab.figures import against_training_k, reproduced, reproduced_summary, sweep_summary
 from iwae_lab.history.sweep import MAX_MEMBERS, members
+from iwae_lab.paper.results import read
 from iwae_lab.shipped.models import shipped
 from iwae_lab.words import sentences as words
 from ui.controls import settings, told
@@ -58,7 +59,16 @@ def show() -> None:
     elif recorded := shipped():
         st.markdown(words.SWEEP_RECORDED.format(steps=f"{recorded[0].step:,}"))
         live_chart(against_training_k(recorded), key="recorded_sweep", description=sweep_summary(recorded))
+        _paper()
     remember(TABLE)
+
+
+def _paper() -> None:
+    """The cells of the paper's tables, and ours."""
+    results = read()
+    st.subheader(words.PAPER_HEADING, anchor=False)
+    st.markdown(words.PAPER_NOTE)
+    live_chart(reproduced(results), key="paper", description=reproduced_summary(results), height=420)
 
 
 def _collect() -> None:
