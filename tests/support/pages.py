@@ -74,7 +74,10 @@ def workers(runs: Path) -> list[int]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            ours = f"IWAE_RUNS_DIR={runs}".encode() in (process / "environ").read_bytes().split(b"\0")
+            # A worker is told nothing of the server's own settings, so it is known by its parent.
+            parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
+            environment = Path(f"/proc/{parent}/environ").read_bytes().split(b"\0")
+            ours = f"IWAE_RUNS_DIR={runs}".encode() in environment
             if ours and b"iwae_lab.engines.worker" in (process / "cmdline").read_bytes():
                 found.append(int(process.name))
         except OSError:

@@ -140,4 +140,5 @@ def test_labels_and_errors_that_are_html_are_shown_as_text(
     seen = Seen(json.loads(draw(Look(part, failed)))["html"])
     assert not seen.tags & {"script", "b"}
     assert "<script>alert(1)</script>" in seen.text
-    assert (f"an error: {HOSTILE}." in seen.text) == (part == "status")
+    message = HOSTILE.replace("</", "<")  # what looks like a folder of the server is cut from an error
+    assert (f"an error: {message}." in seen.text) == (part == "status")
