@@ -64,7 +64,7 @@ faults: .venv/dev
 # What outsiders can send, made up for minutes instead of seconds.
 fuzz: .venv/dev
 	browser=$$(tools/chromium.sh $(BIN)/python) && CHROMIUM="$$browser" FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-300} \
-	    $(BIN)/pytest tests/ui/test_fuzz.py tests/ui/test_markdown.py
+	    $(BIN)/pytest tests/ui/test_fuzz.py tests/ui/test_markdown.py tests/lab/test_engine_machine.py tests/lab/test_damaged_records.py
 
 # dist/ then holds what `pip install` needs on another machine.
 wheel: .venv/runtime

@@ -14,7 +14,8 @@ from iwae_lab.engines.protocol import READY, Begin, Message, Order, encode
 PACKAGE_PARENT = Path(__file__).parents[2]
 AWAKENING = 60.0  # seconds that a worker may take to its first heartbeat
 # What a worker needs of the server's environment, in which there may be secrets.
-NEEDED = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "IWAE_DATA_DIR", "IWAE_DEVICE")
+DATA = ("IWAE_DATA_DIR", "IWAE_OMNIGLOT_DIR", "IWAE_FASHION_MNIST_DIR")
+NEEDED = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "IWAE_DEVICE", *DATA)
 FAMILIES = ("LC_", "PYTHON", "OMP_", "MKL_", "KMP_", "OPENBLAS_", "CUDA_", "NVIDIA_", "TORCH_", "PYTORCH_")
 LONGEST_GAP = 1.0  # seconds between two looks that count: a server that was held up must not blame its workers
 

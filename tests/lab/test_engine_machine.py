@@ -230,5 +230,6 @@ def _toys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EventLog, "sync", lambda self: None)
 
 
+@pytest.mark.skipif("FUZZ_EXAMPLES" not in os.environ, reason="takes minutes: make fuzz")
 class TestCommands(Commands.TestCase):  # type: ignore[name-defined,misc]
     settings = settings(max_examples=EXAMPLES, stateful_step_count=40, deadline=None, derandomize=True)

@@ -121,7 +121,10 @@ def test_a_worker_gets_what_it_needs_and_no_secret(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("IWAE_DATA_DIR", "/data")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     worker = Worker()
-    environment = Path(f"/proc/{worker.process.pid}/environ").read_bytes()
+    process = Path(f"/proc/{worker.process.pid}")
+    while b"iwae_lab.engines.worker" not in (process / "cmdline").read_bytes():
+        assert worker.alive  # not yet the program that it is to become
+    environment = (process / "environ").read_bytes()
     worker.kill()
     worker.close()
     assert b"hidden" not in environment

@@ -55,7 +55,7 @@ def test_nobody_makes_room_with_anothers_run(make_engine: MakeEngine) -> None:
     first = make_engine()
     waiting = [first.submit(LONG, "me") for _ in range(3)][-1]
     for path in (first.folder / waiting, *(first.folder / waiting).iterdir()):
-        os.utime(path, (0, 0))
+        os.utime(path, (1, 1))
     second = another(first, first.folder, replace(LIMITS, quota_mb=0.0))
     second._supervisor._prune()
     assert second.state(waiting) is State.ELSEWHERE
