@@ -3,6 +3,7 @@
 The engine, its queue, the runner, logs and checkpoints are the real ones; the training is a toy that takes no time.
 """
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
 from iwae_core.training.events import Closeup, Event, Finished, Progress, Started
 from iwae_core.training.spec import ExperimentSpec, RunSpec
@@ -26,7 +27,7 @@ from iwae_lab.engines.protocol import Checkpoint, Command, Pause, Resume, Slow, 
 from iwae_lab.records.folder import LOG
 from iwae_lab.records.log import EventLog, read_log
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "100"))
 STEPS = 5
 SPEC = ExperimentSpec(runs=(RunSpec("iwae", 1),), batch_size=1, steps=STEPS, eval_images=2, eval_k=1)
 LIMITS = EngineLimits(
@@ -96,11 +97,13 @@ class Mortal(Inline):
 class Commands(RuleBasedStateMachine):
     runs = Bundle("runs")
 
-    @initialize()
-    def open(self) -> None:
+    @initialize(target=runs, owners=st.lists(st.sampled_from(OWNERS), min_size=1, max_size=4))
+    def open(self, owners: list[str]) -> MultipleResults[str]:
+        """Often with more than there are slots, or most of what can happen in a queue never would."""
         self.folder = Path(tempfile.mkdtemp())
         self.owner: dict[str, str] = {}
         self.engine = self.opened()
+        return multiple(*dict.fromkeys(map(self.submit_one, owners)))
 
     def opened(self) -> Engine:
         return Engine(self.folder, Mortal(LIMITS), LIMITS)
@@ -112,6 +115,9 @@ class Commands(RuleBasedStateMachine):
 
     @rule(target=runs, owner=st.sampled_from(OWNERS))
     def submit(self, owner: str) -> str:
+        return self.submit_one(owner)
+
+    def submit_one(self, owner: str) -> str:
         active = [run for run in self.owner if self.engine._jobs.get(run)]
         own = [run for run in active if self.owner[run] == owner]
         waiting = len(self.engine._jobs.order())
@@ -123,17 +129,31 @@ class Commands(RuleBasedStateMachine):
         self.owner[run] = owner
         return run
 
-    @rule(run=runs, command=st.sampled_from([Pause(), Resume(), Step(), Slow(), Checkpoint(), Stop()]))
+    @rule(run=runs, command=st.sampled_from([Pause(), Resume(), Step(), Slow(), Checkpoint()]))
     def send(self, run: str, command: Command) -> None:
         before = self.engine.state(run)
         self.engine.send(run, command, self.owner[run])
         state = self.engine.state(run)
         if not before.active:
             assert state is before
-        elif isinstance(command, Stop):
-            assert state in (State.STOPPED, State.COMPLETED)
         elif isinstance(command, Pause):
             assert state in (State.PAUSED, State.COMPLETED)
+
+    @rule(run=runs, dead=st.booleans())
+    def stop(self, run: str, dead: bool) -> None:
+        if dead:
+            self.backend.kill(run)
+        before, alive = self.engine.state(run), run in self.backend._started
+        self.engine.send(run, Stop(), self.owner[run])
+        state = self.engine.state(run)
+        if not before.active:
+            assert state is before
+            return
+        if state is State.STOPPING:  # its process has died or left, and nobody has looked since
+            assert not alive
+            self.engine._supervisor.tend()
+            state = self.engine.state(run)
+        assert state in (State.STOPPED, State.COMPLETED)
 
     @rule(run=runs)
     def recover(self, run: str) -> None:
@@ -156,6 +176,13 @@ class Commands(RuleBasedStateMachine):
             job.touched -= seconds
 
     @rule(run=runs)
+    def is_left_and_found_again(self, run: str) -> None:
+        self.nobody_watches(run, 1.5e5)
+        self.time_passes(1)
+        self.watch(run)
+        self.time_passes(1)
+
+    @rule(run=runs)
     def die(self, run: str) -> None:
         self.backend.kill(run)
 
@@ -175,6 +202,7 @@ class Commands(RuleBasedStateMachine):
         for run in list(self.backend._started):
             self.backend.kill(run)
         self.engine._folders.presence.close()  # its lock goes with it
+        atexit.unregister(self.engine.close)  # nor does it say goodbye
         self.engine = self.opened()
 
     @rule()
@@ -205,11 +233,12 @@ class Commands(RuleBasedStateMachine):
         if not hasattr(self, "owner"):
             return
         while rest := [run for run in self.owner if self.engine.state(run) is not State.COMPLETED]:
+            for run in rest[LIMITS.slots :]:  # first, or there might be too many of one owner
+                self.engine.send(run, Stop(), self.owner[run])
+            self.engine._supervisor.tend()
             for run in rest[: LIMITS.slots]:
                 self.engine.recover(run, self.owner[run])
                 self.engine.send(run, Resume(), self.owner[run])
-            for run in rest[LIMITS.slots :]:
-                self.engine.send(run, Stop(), self.owner[run])
             self.engine._supervisor.tend()
         for run in self.owner:
             told = [record.event for record in read_log(self.folder / run / LOG)]
@@ -230,6 +259,5 @@ def _toys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EventLog, "sync", lambda self: None)
 
 
-@pytest.mark.skipif("FUZZ_EXAMPLES" not in os.environ, reason="takes minutes: make fuzz")
 class TestCommands(Commands.TestCase):  # type: ignore[name-defined,misc]
     settings = settings(max_examples=EXAMPLES, stateful_step_count=40, deadline=None, derandomize=True)
