@@ -1,5 +1,6 @@
 """The second sense of "as k varies": train with each k, and compare the models, as the paper's Table 1 does."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import streamlit as st
@@ -8,7 +9,8 @@ from iwae_lab.engines import UnknownExperimentError
 from iwae_lab.engines.protocol import Stop
 from iwae_lab.figures import against_training_k, reproduced, reproduced_summary, sweep_summary
 from iwae_lab.history.sweep import MAX_MEMBERS, members
-from iwae_lab.paper.results import read
+from iwae_lab.paper.cells import Cell
+from iwae_lab.paper.results import Result, read
 from iwae_lab.shipped.models import shipped
 from iwae_lab.words import sentences as words
 from ui.controls import settings, told
@@ -59,13 +61,13 @@ def show() -> None:
     elif recorded := shipped():
         st.markdown(words.SWEEP_RECORDED.format(steps=f"{recorded[0].step:,}"))
         live_chart(against_training_k(recorded), key="recorded_sweep", description=sweep_summary(recorded))
-        _paper()
+        if results := read():
+            _paper(results)
     remember(TABLE)
 
 
-def _paper() -> None:
-    """The cells of the paper's tables, and ours."""
-    results = read()
+def _paper(results: Mapping[Cell, Result]) -> None:
+    """The cells of the paper's tables, and ours as far as they have been run."""
     st.subheader(words.PAPER_HEADING, anchor=False)
     st.markdown(words.PAPER_NOTE)
     live_chart(reproduced(results), key="paper", description=reproduced_summary(results), height=420)
