@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import uvicorn
@@ -13,8 +14,8 @@ from ui.server import connections
 from ui.server.connections import Requests, Sockets
 
 
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+@contextmanager
+def serving() -> Iterator[str]:
     """Where it can be reached."""
     config = uvicorn.Config(Starlette(routes=[live_route()]), port=0, log_level="error", http=Requests, ws=Sockets)
     server = uvicorn.Server(config)
@@ -26,3 +27,10 @@ def address() -> Iterator[str]:
         yield f"ws://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/live"
         server.should_exit = True
         thread.join()
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """Where one server for all tests of a file can be reached."""
+    with serving() as at:
+        yield at

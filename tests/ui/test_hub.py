@@ -8,6 +8,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from tests.support.live import address as address
+from tests.support.live import serving
 from tests.support.running import wait_until
 from ui.live import hub, scene
 from ui.live.hub import HUB
@@ -26,6 +27,14 @@ def asked(socket: ClientConnection, *keys: str) -> list[str]:
 def given(error: ConnectionClosed) -> int | None:
     """The code with which the server has closed a socket."""
     return error.rcvd.code if error.rcvd else None
+
+
+def test_a_second_server_in_the_same_process_is_drawn_for_like_the_first() -> None:
+    for _ in range(2):
+        with serving() as at, connect(at) as socket:
+            for key in (KEY, OTHER, KEY, OTHER):  # between two of them the hub waits for news
+                assert asked(socket, key) == [key]
+        wait_until(lambda: not HUB.readers)
 
 
 @pytest.mark.parametrize(

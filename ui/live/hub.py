@@ -135,6 +135,7 @@ class Hub:
         reader = Reader(socket, visitor_of(socket))
         self.readers.add(reader)
         if self._task is None or self._task.done():
+            self._news = asyncio.Event()  # of this loop: the last one may have been another's
             self._task = asyncio.create_task(self._draw_for_all())
         tasks = [asyncio.create_task(reader.listen()), asyncio.create_task(reader.send())]
         try:
