@@ -19,6 +19,7 @@ from iwae_lab.records.folder import CHECKPOINT, LOG, SPEC
 
 LOGGER = logging.getLogger(__name__)
 EXPERIMENT_ID = re.compile(r"[0-9a-f]{32}")
+DIGEST = re.compile(r"[0-9a-f]{64}")
 OWNER = "owner"
 NOBODY = "?"  # the owner of one whose owner cannot be read
 RECENT = 3600.0  # seconds since its last use for which none is deleted
@@ -150,11 +151,12 @@ def _write(path: Path, text: str) -> None:
 
 def _owner(folder: Path) -> str:
     try:
-        return (folder / OWNER).read_text()
+        written = (folder / OWNER).read_text()
     except FileNotFoundError:
         return ""
     except (OSError, ValueError):
         return NOBODY
+    return written if DIGEST.fullmatch(written) else NOBODY
 
 
 def _size(folder: Path) -> int:

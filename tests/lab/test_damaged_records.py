@@ -22,6 +22,7 @@ from iwae_core.training.fields import SpecError
 from iwae_core.training.loop import Experiment
 from iwae_core.training.spec import ExperimentSpec
 from iwae_lab.engines import Engine, State, UnknownExperimentError
+from iwae_lab.engines.folders import Folders
 from iwae_lab.engines.histories import Histories
 from iwae_lab.engines.protocol import Checkpoint, Stop
 from iwae_lab.engines.runner import run
@@ -196,11 +197,12 @@ def test_an_unreadable_owner_is_nobody(make_engine: MakeEngine) -> None:
     engine = make_engine()
     experiment = engine.submit(SHORT, "me")
     finish(engine, experiment)
-    (engine.folder / experiment / "owner").write_bytes(b"\xff\xfe")
-    again = make_engine()
-    assert again.experiments("") == again.experiments("me") == []
-    assert not again.owns(experiment, "")
-    assert not again.owns(experiment, "me")
+    for written in (b"\xff\xfe", b"", b"me", "\u00fc".encode()):
+        (engine.folder / experiment / "owner").write_bytes(written)
+        again = Folders(engine.folder)
+        assert again.of("") == again.of("me") == []
+        assert not again.owns(experiment, "")
+        assert not again.owns(experiment, "me")
 
 
 @fuzzed
