@@ -71,3 +71,24 @@ def limits(spec: type[Any]) -> Mapping[str, Limits]:
 def choices(spec: type[Any]) -> Mapping[str, Registry[Any]]:
     """The registry of every name in a specification, by field name."""
     return {f.name: f.metadata["registry"] for f in fields(spec) if "registry" in f.metadata}
+
+
+def variable(name: str) -> str:
+    """The environment variable of a server's setting."""
+    return f"IWAE_{name.upper()}"
+
+
+def in_environment(spec: type[Any], environment: Mapping[str, str]) -> dict[str, Any]:
+    """The numbers of a specification that the environment sets.
+
+    Raises:
+        SpecError: a variable that is no number.
+    """
+    given = {}
+    for name, allowed in limits(spec).items():
+        if text := environment.get(variable(name)):
+            try:
+                given[name] = type(allowed.minimum)(text)
+            except ValueError:
+                raise SpecError(f"{variable(name)} ({allowed.label}) must be {allowed}; got {text!r}") from None
+    return given

@@ -3,9 +3,8 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from iwae_core.training.fields import SpecError, check, limits, number
+from iwae_core.training.fields import check, in_environment, number
 
 
 @dataclass(frozen=True)
@@ -42,16 +41,4 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> EngineLimit
     Raises:
         SpecError: a variable that is no number, or out of range.
     """
-    given: dict[str, Any] = {}
-    for name, allowed in limits(EngineLimits).items():
-        if text := environment.get(variable(name)):
-            try:
-                given[name] = type(allowed.minimum)(text)
-            except ValueError:
-                raise SpecError(f"{variable(name)} ({allowed.label}) must be {allowed}; got {text!r}") from None
-    return EngineLimits(**given)
-
-
-def variable(name: str) -> str:
-    """The environment variable of a setting."""
-    return f"IWAE_{name.upper()}"
+    return EngineLimits(**in_environment(EngineLimits, environment))

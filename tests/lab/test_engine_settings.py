@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from iwae_core.training.fields import SpecError, limits
+from iwae_core.training.fields import SpecError, limits, variable
 from iwae_lab.engines import (
     EngineLimits,
     from_environment,
 )
-from iwae_lab.engines.settings import variable
 from tests.support.running import local as local
 from tests.support.running import make_engine as make_engine
 from tests.support.running import used_workers as used_workers

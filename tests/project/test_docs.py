@@ -11,8 +11,8 @@ import pytest
 
 from iwae_core.bounds import BOUNDS
 from iwae_core.estimators import ESTIMATORS
-from iwae_core.training.fields import limits
-from iwae_lab.engines.settings import EngineLimits, variable
+from iwae_core.training.fields import limits, variable
+from iwae_lab.engines.settings import EngineLimits
 from iwae_lab.words.markup import math
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from iwae_core.training.fields import SpecError, check, limits, number
+from iwae_core.training.fields import SpecError, check, in_environment, number
 from iwae_lab.records.place import runs_folder
 
 HOSTS, ANCESTORS, SECRET = "IWAE_HOSTS", "IWAE_FRAME_ANCESTORS", "IWAE_SECRET"
@@ -42,18 +42,11 @@ def server_settings(environment: Mapping[str, str] = os.environ) -> ServerSettin
     Raises:
         SpecError: a variable that is no number or out of range, or a name that is none.
     """
-    given: dict[str, object] = {}
-    for name, allowed in limits(ServerSettings).items():
-        variable = f"IWAE_{name.upper()}"
-        if text := environment.get(variable):
-            try:
-                given[name] = type(allowed.minimum)(text)
-            except ValueError:
-                raise SpecError(f"{variable} ({allowed.label}) must be {allowed}; got {text!r}") from None
+    given = in_environment(ServerSettings, environment)
     for name, variable, form in ("hosts", HOSTS, HOST), ("frame_ancestors", ANCESTORS, ANCESTOR):
         if text := environment.get(variable):
             given[name] = _list(variable, text, form)
-    return ServerSettings(**given)  # type: ignore[arg-type]
+    return ServerSettings(**given)
 
 
 def _list(variable: str, text: str, form: re.Pattern[str]) -> tuple[str, ...]:
