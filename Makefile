@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 TORCH_LINKS ?= https://download.pytorch.org/whl/cpu/torch/
 BIN := .venv/bin
 
-.PHONY: demo test lint format docs lock models wheel soak faults fuzz clean
+.PHONY: demo test lint format docs lock models wheel soak faults fuzz peers clean
 
 demo: .venv/program
 	$(BIN)/iwae demo
@@ -66,12 +66,22 @@ fuzz: .venv/dev
 	browser=$$(tools/chromium.sh $(BIN)/python) && CHROMIUM="$$browser" FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-300} \
 	    $(BIN)/pytest tests/ui/test_fuzz.py tests/ui/test_markdown.py tests/lab/test_engine_machine.py tests/lab/test_damaged_records.py
 
+# Other libraries as witnesses, and what they get wrong.
+peers: .venv-peers/ready
+	.venv-peers/bin/python -m pytest tests/peers
+
+.venv-peers/ready: benchmarks/requirements.txt requirements-dev.txt
+	$(PYTHON) -m venv .venv-peers
+	tools/install.sh .venv-peers/bin/python benchmarks/requirements.txt
+	tools/install.sh .venv-peers/bin/python requirements-dev.txt
+	touch $@
+
 # dist/ then holds what `pip install` needs on another machine.
 wheel: .venv/runtime
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean:
-	rm -rf .venv dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-peers dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/dev: requirements-dev.txt .venv/runtime | .venv/program
