@@ -142,6 +142,7 @@ VIEW = {
     "tour": number(0, Limits(0, 8, "step of the tour, 0 is none")),
     "recorded": choice(FIRST, tuple(LABELS), "recorded experiment"),
     "hide": choice("", ("", "settings", "controls"), "what to hide"),
+    "projector": choice("", ("", "on"), "projector in front of a class"),
 }
 ALL = EXPERIMENT | VIEW
 
