@@ -187,7 +187,7 @@ class Room:
         async with laboratory(self.address, self.owner) as socket:
             session = Session(socket)
             await session.draw(query)
-            await session.draw(query, "Ask")
+            await session.draw(query, next(label for label in session.buttons if label.startswith("One model")))
             watching = [asyncio.create_task(visitor.watch("watch", 60.0)) for visitor in visitors]
             await asyncio.gather(*(visitor.vote(answer) for visitor, answer in zip(visitors, answers, strict=True)))
             while any(visitor.poll is None or visitor.poll["votes"] < watchers for visitor in visitors):

@@ -89,10 +89,7 @@ PROJECT = "Project"
 LEAVE_PROJECTOR = "Leave the projector"
 WATCH_LINK = "This, to watch in class: a page of its own, light enough for a hundred phones; polls appear there"
 POLL_NEEDS_RUN = "Press Train, then Pause, and ask the class what will happen: a poll belongs to a run."
-HERE_ALONE = (
-    "This address works on this computer alone. Start the server with `--server.address=0.0.0.0`, and open this page "
-    "by the computer's name or address in the network."
-)
+HERE_ALONE = "Only this computer reaches this address: open the page by the computer's name in the network."
 
 
 def describe(spec: ExperimentSpec) -> str:
