@@ -104,4 +104,4 @@ def version(experiment: str) -> Hashable:
     """Changes whenever that may."""
     with _lock:
         poll = _polls.get(experiment)
-        return poll and (poll.name, sum(poll.counts), poll.open)
+        return (poll.name, sum(poll.counts), poll.open) if poll else ()
