@@ -34,6 +34,7 @@ ROOT = Path(__file__).parents[1]
 PARTS = ("status", "bounds", "curves", "times", "reading", "digits")  # what a page shows when it is opened
 AGAIN = 10.0  # seconds until a page is opened anew
 PAGES = "watch", "laboratory"
+LIGHT = "&eval_images=50&eval_k=100"  # evaluations short enough for a new point of the curves at every update
 
 
 class Session:
@@ -248,7 +249,7 @@ async def main() -> None:
         from ui.visitor import new_cookie
 
         owner = new_cookie()
-        room = Room(address, folder, server.pid, await _train(address, folder, options.k, cookie=owner), owner)
+        room = Room(address, folder, server.pid, await _train(address, folder, options.k, LIGHT, owner), owner)
         for watchers in map(int, options.watchers.split(",")):
             figures: dict[str, float] = await room.measure(options.page, watchers, options.seconds)
             if options.vote and watchers:

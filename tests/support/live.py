@@ -9,7 +9,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from tests.support.running import wait_until
-from ui.live.hub import HUB, live_route
+from ui.live.hub import live_route
 from ui.server import connections
 from ui.server.connections import Requests, Sockets
 
@@ -22,7 +22,6 @@ def serving() -> Iterator[str]:
     thread = threading.Thread(target=server.run)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(connections, "PENANCE", 0.2)
-        HUB.__init__()  # type: ignore[misc]  # that of another module belongs to an event loop that has ended
         thread.start()
         wait_until(lambda: server.started)
         yield f"ws://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/live"
