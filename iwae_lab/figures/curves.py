@@ -63,7 +63,8 @@ def training_curves(history: History, view: View) -> go.Figure:
 
 def _kept_axis(shape: dict[str, Any]) -> dict[str, Any]:
     """An axis on the right for the rows that took part in the backward pass, where not all did."""
-    axis = {"title": {"text": "rows kept, %"}, "overlaying": "y", "side": "right", "range": [0, 100], "showgrid": False}
+    axis = {"title": {"text": "rows kept, %"}, "overlaying": "y", "side": "right", "showgrid": False}
+    axis |= {"range": [0, 100], "tickvals": [0, 50, 100]}
     return {"yaxis2": axis, "margin": shape["margin"] | {"r": 60}}
 
 

@@ -26,7 +26,7 @@ IDEA = (
     "The gradient of $L_k$ is a sum of one row for each of the k {draws}, and each row pulls with its share w̃ of all "
     f"weights. Of {K} {{draws}} a trained model keeps a few alive; the others cost a backward pass each and pull with "
     "next to nothing. So row i is kept with probability $p_i = \\min(1, \\tilde w_i k / c)$, and then pulls with "
-    "$\\tilde w_i / p_i$: the mean is the same, exactly. *More settings* of the laboratory train so."
+    "$\\tilde w_i / p_i$: the mean is the same, exactly. In the laboratory it is the setting *backward pass through*."
 )
 
 
@@ -78,14 +78,21 @@ def summary(found: Rows) -> str:
 def meaning(found: Rows) -> str:
     """What is left, saved and paid, in sentences."""
     half = int((found.pulls.cumsum() < 0.9).sum()) + 1
-    saved = f"so the step needs {found.work:.0%} of the passes (forward 1, backward 2)"
+    added, saved = (
+        _percent(found.added / found.variance),
+        f"so the step needs {found.work:.0%} of the passes (forward 1, backward 2)",
+    )
     if found.threshold == 0:
         return f"{half} of {K} {{draws}} carry nine tenths of the weight. With c = 0 nothing is left out."
     return (
         f"{half} of {K} {{draws}} carry nine tenths of the weight. On average {found.expected:.1f} rows "
-        f"({found.expected / K:.0%}) are kept, {saved}. Leaving the others out adds {found.added / found.variance:.1g} "
-        "of the variance that this digit's gradient has anyway, from one set of {draws} to the next."
+        f"({found.expected / K:.0%}) are kept, {saved}. Leaving the others out adds {added} "
+        "to the variance that this digit's gradient has anyway, from one set of {draws} to the next."
     )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1g} %" if share >= 1e-6 else "less than 0.0001 %"
 
 
 def _next(name: str) -> None:
