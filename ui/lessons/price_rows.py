@@ -77,17 +77,15 @@ def summary(found: Rows) -> str:
 
 def meaning(found: Rows) -> str:
     """What is left, saved and paid, in sentences."""
-    half = int((found.pulls.cumsum() < 0.9).sum()) + 1
-    added, saved = (
-        _percent(found.added / found.variance),
-        f"so the step needs {found.work:.0%} of the passes (forward 1, backward 2)",
-    )
+    few = int((found.pulls.cumsum() < 0.9).sum()) + 1
+    carried = f"{few} of {K} {{draws}} carry nine tenths of the weight."
     if found.threshold == 0:
-        return f"{half} of {K} {{draws}} carry nine tenths of the weight. With c = 0 nothing is left out."
+        return f"{carried} With c = 0 nothing is left out."
     return (
-        f"{half} of {K} {{draws}} carry nine tenths of the weight. On average {found.expected:.1f} rows "
-        f"({found.expected / K:.0%}) are kept, {saved}. Leaving the others out adds {added} "
-        "to the variance that this digit's gradient has anyway, from one set of {draws} to the next."
+        f"{carried} On average {found.expected:.1f} rows ({found.expected / K:.0%}) are kept, so the gradient needs "
+        f"{found.work:.0%} of the passes (forward 1, backward 2). Leaving the others out adds "
+        f"{_percent(found.added / found.variance)} to the variance that this digit's gradient has anyway, from one set "
+        "of {draws} to the next."
     )
 
 

