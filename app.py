@@ -52,6 +52,7 @@ if runtime.exists():
 else:
     from ui.live.hub import live_route
     from ui.live.plotly_route import PlotlyPreload, plotly_js_route
+    from ui.live.watch import watch_routes
     from ui.server.door import Door
     from ui.server.process import possible, take_over
     from ui.server.settings import check_settings, server_settings
@@ -59,6 +60,6 @@ else:
 
     check_settings()
     settings = possible(server_settings())
-    routes = [plotly_js_route(), live_route()]
+    routes = [plotly_js_route(), live_route(), *watch_routes()]
     front = [Middleware(Door, settings=settings), Middleware(VisitorCookie), Middleware(PlotlyPreload)]
     app = st.App(__file__, routes=routes, middleware=front, lifespan=lifespan)

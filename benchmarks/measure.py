@@ -3,7 +3,7 @@
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from benchmarks.agreement import agree
 from benchmarks.comparisons import Comparison
 from benchmarks.contestants.contestant import LAYERS
 from benchmarks.contestants.core import linear_maps
+from benchmarks.noise import noise, others, waited
 from benchmarks.process import Worker
 from iwae_core.data import DATASETS
 from iwae_core.device import processor
@@ -36,13 +37,10 @@ FULL, QUICK = Effort(9, 0.5, 300), Effort(2, 0.01, 5)
 
 
 def measure(
-    comparisons: Sequence[Comparison],
-    cores: Sequence[int],
-    peers: str,
-    effort: Effort,
-    report: Callable[[str], None] = lambda line: None,
-) -> list[dict[str, Any]]:
-    """Every comparison on these cores: seconds a step in each round of each entry, and why an entry was not run.
+    comparisons: Sequence[Comparison], cores: Sequence[int], peers: str, effort: Effort
+) -> Iterator[dict[str, Any]]:
+    """Every comparison on these cores, as they come: seconds a step in each round of each entry, why an entry was not
+    run, and what else the machine did.
 
     On one core the seconds are the processor's, which other programs on the machine lengthen least; on several, those
     of the clock. `peers` is the Python that has the other libraries.
@@ -53,11 +51,8 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
         start = Path(folder) / "start.npz"
         write_start(start, effort.start_steps)
-        results = []
-        for number, comparison in enumerate(comparisons, 1):
-            report(f"{number}/{len(comparisons)} {comparison.name} on {len(cores)} cores")
-            results.append(_compare(comparison, cores, peers, effort, start))
-        return results
+        for comparison in comparisons:
+            yield _compare(comparison, cores, peers, effort, start)
 
 
 def write_start(path: Path, steps: int) -> None:
@@ -80,16 +75,25 @@ def _compare(comparison: Comparison, cores: Sequence[int], peers: str, effort: E
         agree(comparison.entries, checks)
         running = [worker for worker, check in zip(workers, checks, strict=True) if "not_run" not in check]
         clock = "processor" if len(cores) == 1 else "wall"
-        counts = {worker: max(1, round(effort.seconds / worker.steps(2, clock))) for worker in running}
-        seconds: dict[Worker, list[float]] = {worker: [] for worker in workers}
+        counts = {worker: max(1, round(effort.seconds / worker.steps(2)[clock])) for worker in running}
+        times: dict[Worker, list[dict[str, float]]] = {worker: [] for worker in workers}
+        before = others()
         for turn in range(effort.rounds):
             for worker in running[turn % len(running) :] + running[: turn % len(running)]:
-                seconds[worker].append(worker.steps(counts[worker], clock))
+                times[worker].append(worker.steps(counts[worker]))
+        found = noise(before, others(), _waited(times[workers[0]], len(cores)))
     entries = [
-        worker.entry.facts() | check | {"seconds": seconds[worker]}
+        worker.entry.facts() | check | {"seconds": [each[clock] for each in times[worker]]}
         for worker, check in zip(workers, checks, strict=True)
     ]
-    return {"comparison": comparison.name, "cores": len(cores), "entries": entries}
+    return {"comparison": comparison.name, "cores": len(cores), "noise": found, "entries": entries}
+
+
+def _waited(times: Sequence[dict[str, float]], cores: int) -> float | None:
+    """How long this project's own steps waited for their core; on several its threads also wait for one another."""
+    if cores > 1:
+        return None
+    return waited([each["wall"] for each in times], [each["processor"] for each in times])
 
 
 def machine() -> dict[str, Any]:

@@ -44,11 +44,11 @@ class Worker:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def steps(self, count: int, clock: str) -> float:
-        """Seconds a step, on average over `count`."""
+    def steps(self, count: int) -> dict[str, float]:
+        """Seconds a step, on average over `count`: of the clock, and of the processor."""
         if self._process.stdin:
             print(count, file=self._process.stdin, flush=True)
-        return float(self.answer()[clock]) / count
+        return {clock: float(seconds) / count for clock, seconds in self.answer().items()}
 
     def __enter__(self) -> "Worker":
         return self

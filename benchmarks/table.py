@@ -1,6 +1,6 @@
 """The results as Markdown, for the terminal and for README."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -29,6 +29,11 @@ def markdown(measured: dict[str, Any]) -> str:
         blocks.append("\n".join(other_lines(results)))
     blocks.append("\n".join(f"Not run: {name} ({why})." for name, why in sorted(not_run(measured["results"]).items())))
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def kinds(measured: Iterable[dict[str, Any]]) -> str:
+    """Every kind of machine, one after the other."""
+    return "\n".join(map(markdown, measured))
 
 
 def training_table(results: Sequence[dict[str, Any]]) -> str:

@@ -19,7 +19,7 @@ from statistics import median
 
 from websockets.asyncio.client import connect
 
-from benchmarks.classroom import PARTS, ROOT, _look, _memory, _train, _wait
+from benchmarks.classroom import PARTS, ROOT, _key, _look, _memory, _train, _wait
 from tools.hostile import KINDS
 
 VIEWERS = 10
@@ -39,7 +39,7 @@ class Viewer:
         async for socket in connect(f"ws://{self.address}/live", max_size=None):
             await socket.send(json.dumps(looks))
             async for message in socket:
-                if json.loads(message)["key"] == looks[2]:
+                if _key(message) == looks[2]:
                     self.updates.append(time.monotonic())
 
 

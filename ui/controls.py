@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, cast
 import streamlit as st
 
 from iwae_core.estimators import ESTIMATORS
+from iwae_core.estimators.counting import BACKWARDS
 from iwae_core.models import MODELS
 from iwae_core.training.fields import Limits, SpecError, limits
 from iwae_core.training.memory import memory_mb, require_memory
@@ -62,6 +63,11 @@ def settings(without_k: bool = False) -> bool:
             schedules = list(SCHEDULES)
             label = EXPERIMENT["schedule"].label
             st.selectbox(label, schedules, format_func=lambda name: SCHEDULES[name].label, key="schedule")
+            label = EXPERIMENT["backward"].label
+            names = list(BACKWARDS)
+            st.selectbox(
+                label, names, format_func=lambda name: BACKWARDS[name].label, key="backward", help=words.BACKWARD_HELP
+            )
             for name in (name for name in MORE if name in EXPERIMENT):
                 _input(name)
         if swaps := st.session_state["swaps"]:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import streamlit as st
 
 from iwae_core.estimators import ESTIMATORS
+from iwae_core.estimators.counting import BACKWARDS
 from iwae_core.models import MODELS
 from iwae_core.registry import Registry
 from iwae_core.training.fields import Limits, SpecError, limits
@@ -21,6 +22,7 @@ from iwae_lab.words.glossary import Dialect
 MAX_STEPS = 1_000_000  # the server keeps a row for each in memory; the command line allows more
 DEFAULT = PROOF
 SHARED = {f.name for f in fields(ExperimentSpec)} - {"runs", "swaps"}  # that all runs have in common
+COMMON = ("k", "model", "backward")  # that all runs have in common, unless one says otherwise
 OWN = ("k", *SETTINGS)  # what a single run may set for itself
 PLOTS = offered(Place.PLOT)
 PANELS = {"digits": "Digits", **offered(Place.PANEL)}  # digits are pictures, not a figure
@@ -122,6 +124,7 @@ def _experiment() -> Iterator[tuple[str, Setting]]:
     yield "runs", Setting(",".join(run.estimator for run in DEFAULT.runs), _runs, "runs")
     yield "k", number(DEFAULT.runs[0].k, limits(RunSpec)["k"])
     yield "model", choice("one_layer", MODELS, "model")
+    yield "backward", choice(DEFAULT.runs[0].backward, BACKWARDS, "backward pass through")
     allowed = {**limits(ExperimentSpec), "steps": limits(ExperimentSpec)["steps"]._replace(maximum=MAX_STEPS)}
     yield from ((name, number(getattr(DEFAULT, name), limit)) for name, limit in allowed.items())
     yield "swaps", Setting("", _swaps, "planned swaps")
@@ -142,6 +145,7 @@ VIEW = {
     "tour": number(0, Limits(0, 8, "step of the tour, 0 is none")),
     "recorded": choice(FIRST, tuple(LABELS), "recorded experiment"),
     "hide": choice("", ("", "settings", "controls"), "what to hide"),
+    "projector": choice("", ("", "on"), "projector in front of a class"),
 }
 ALL = EXPERIMENT | VIEW
 
@@ -204,19 +208,20 @@ def asked_for(values: Mapping[Any, Any]) -> ExperimentSpec:
     Raises:
         SpecError: they cannot be combined.
     """
-    common = {"k": values["k"], "model": values["model"]}
+    common = {name: values[name] for name in COMMON}
     runs = tuple(RunSpec(**{**common, **run}) for run in parse_runs(values["runs"]))
     shared = {name: values[name] for name in EXPERIMENT if name in SHARED}
     return ExperimentSpec(runs, swaps=parse_swaps(values["swaps"]), **shared)
 
 
 def address(spec: ExperimentSpec) -> dict[str, str]:
-    """What the page's address says of an experiment whose runs are of one model: what is not the default."""
+    """What the page's address says of an experiment whose runs are alike in model and backward pass: no defaults."""
     first, shared = spec.runs[0], {name: getattr(spec, name) for name in EXPERIMENT if name in SHARED}
     runs = [
         run.settings | {"estimator": run.estimator} | ({} if run.k == first.k else {"k": run.k}) for run in spec.runs
     ]
-    own = {"runs": runs_text(runs), "k": first.k, "model": first.model, "swaps": ",".join(map(str, spec.swaps))}
+    common = {name: getattr(first, name) for name in COMMON}
+    own = common | {"runs": runs_text(runs), "swaps": ",".join(map(str, spec.swaps))}
     return {name: str(value) for name, value in (own | shared).items() if value != EXPERIMENT[name].default}
 
 

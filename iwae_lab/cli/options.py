@@ -8,7 +8,7 @@ from pathlib import Path
 
 from iwae_core.estimators import ESTIMATORS
 from iwae_core.training.fields import Limits, limits
-from iwae_core.training.spec import ExperimentSpec
+from iwae_core.training.spec import ExperimentSpec, RunSpec
 from iwae_lab import __version__
 from iwae_lab.arguments import PROGRAM, Parser, number_options, train_options
 from iwae_lab.paper.groups import GROUPS
@@ -48,8 +48,10 @@ def parser() -> Parser:
     bench.add_argument(
         "--peers", default=sys.executable, metavar="PYTHON", help="a Python that has the other libraries"
     )
+    bench.add_argument("--cells", nargs="+", type=_cell, metavar="BATCH,K", help="training steps of these sizes only")
+    bench.add_argument("--cores", nargs="+", type=_count, metavar="N", help="on so many cores (default: 1, then all)")
     bench.add_argument(
-        "--write", action="store_true", help="put the results into benchmarks/ and the table into README"
+        "--write", action="store_true", help="put what a quiet machine gives into benchmarks/ and the table into README"
     )
 
     for command in (evaluate, evidence, signal, ship):
@@ -79,6 +81,21 @@ def reproduce_options(reproduce: argparse.ArgumentParser) -> None:
     number_options(reproduce, {"seed": (limits(ExperimentSpec)["seed"], 0)})
     number_options(reproduce, {"k": (limits(ExperimentSpec)["eval_k"], 5000)})
     number_options(reproduce, {"limit": (limits(ExperimentSpec)["eval_images"], 10_000)})
+
+
+def _cell(text: str) -> tuple[int, int]:
+    batch, k = limits(ExperimentSpec)["batch_size"], limits(RunSpec)["k"]
+    with suppress(ValueError):
+        images, samples = map(int, text.split(","))
+        if batch.allow(images) and k.allow(samples):
+            return images, samples
+    raise argparse.ArgumentTypeError(f"must be a batch size up to {batch.maximum} and a k, as in 20,50; got {text!r}")
+
+
+def _count(text: str) -> int:
+    if text.isascii() and text.isdigit() and (count := int(text)) > 0:
+        return count
+    raise argparse.ArgumentTypeError(f"must be a number of cores, at least 1; got {text!r}")
 
 
 def _share(text: str) -> Fraction:

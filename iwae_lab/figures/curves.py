@@ -1,11 +1,13 @@
 """The training curves."""
 
+from typing import Any
+
 import numpy as np
 import plotly.graph_objects as go
 
 from iwae_core.evaluation.estimate import Floats
 from iwae_lab.figures.figure import FIGURES, bound_line, empty, layout, sentence
-from iwae_lab.figures.marks import COLOURS, ELBO, GREY, L_K, Trace, vertical
+from iwae_lab.figures.marks import COLOURS, ELBO, GREY, L_K, Trace, line, vertical
 from iwae_lab.history.history import History, Training
 from iwae_lab.history.view import View, chosen
 
@@ -20,6 +22,8 @@ def _curves_summary(history: History, view: View) -> str:
     made = history.training
     last = zip(history.labels, made.iwae[-1], made.elbo[-1], strict=True)
     parts = [f"{label}: L_k {iwae:.1f}, ELBO {elbo:.1f}" for label, iwae, elbo in last]
+    kept = zip(history.labels, made.kept[-1], strict=True)
+    parts += [f"{label}: {share:.0%} of the rows kept" for label, share in kept if share < 1]
     return sentence(f"Training curves to step {history.step}. Last minibatch, nats per image", parts)
 
 
@@ -41,6 +45,11 @@ def training_curves(history: History, view: View) -> go.Figure:
         x = _positions(history, made, view, run, shown.steps)
         for bound, values in (L_K, shown.iwae), (ELBO, shown.elbo):
             traces.append(bound_line(history, run, bound, x, values[:, run]))
+        if made.kept[:, run].min() < 1:
+            shape |= _kept_axis(shape)
+            name = f"{history.labels[run]}: rows kept"
+            kept = line(x, 100 * shown.kept[:, run], name, COLOURS[run], "dot", 1.5, hovertemplate="%{y:.0f} %")
+            traces.append(kept | {"yaxis": "y2"})
     # The first steps start hundreds of nats lower; leaving them out keeps the rest readable.
     later = np.concatenate([shown.elbo, shown.iwae], 1)[len(shown.steps) // 10 :]
     later = later[np.isfinite(later).all(1)]
@@ -50,6 +59,13 @@ def training_curves(history: History, view: View) -> go.Figure:
         shape["yaxis"] |= {"range": [low - margin, high + margin]}
     shape["xaxis"] |= {"range": [0, max(*(float(trace["x"][-1]) for trace in traces), 10)]}
     return go.Figure(traces, shape | {"shapes": _moments(history, made, view)})
+
+
+def _kept_axis(shape: dict[str, Any]) -> dict[str, Any]:
+    """An axis on the right for the rows that took part in the backward pass, where not all did."""
+    axis = {"title": {"text": "rows kept, %"}, "overlaying": "y", "side": "right", "showgrid": False}
+    axis |= {"range": [0, 100], "tickvals": [0, 50, 100]}
+    return {"yaxis2": axis, "margin": shape["margin"] | {"r": 60}}
 
 
 def samples_drawn(history: History, run: int, steps: Floats) -> Floats:

@@ -9,6 +9,7 @@ import numpy as np
 
 from iwae_core.data import DATASETS
 from iwae_core.estimators import ESTIMATORS, Target
+from iwae_core.estimators.counting import BACKWARDS
 from iwae_core.evaluation.estimate import Estimate
 from iwae_core.models import MODELS
 from iwae_core.training.events import Closeup
@@ -36,6 +37,11 @@ TRAINED_BY = "trained by"
 MODEL = "model"
 START = "start from"
 TRAINING_K_HELP = "Samples per image in training. Different from view k, which only moves the marker on the plot."
+BACKWARD_HELP = (
+    "The weights leave few of k samples alive. Going back through those that count alone gives the same gradient on "
+    "average, with less than a thousandth more variance, in about half the time at k = 50. The training curves show "
+    "how many rows are kept; the lesson on the price of a bound shows why."
+)
 SWAP_HELP = "Changes the objective of one run while it trains; its weights and the optimiser's moments continue."
 RESET_HELP = "Ends this run and goes back to the recorded experiment. Your settings stay."
 GO_ON_HELP = "Trains on from the last saved state."
@@ -85,6 +91,11 @@ STOPPING = "Its last good state is being saved."
 REVIVED = "Its worker process died; it went on by itself from step {step:,}."
 ELSEWHERE = "Another server on the same folder of runs takes care of this one; control it there."
 LOADING_WORKER = "Starting"
+PROJECT = "Project"
+LEAVE_PROJECTOR = "Leave the projector"
+WATCH_LINK = "This, to watch in class: a page of its own, light enough for a hundred phones; polls appear there"
+POLL_NEEDS_RUN = "Press Train, then Pause, and ask the class what will happen: a poll belongs to a run."
+HERE_ALONE = "Only this computer reaches this address: open the page by the computer's name in the network."
 
 
 def describe(spec: ExperimentSpec) -> str:
@@ -95,6 +106,7 @@ def describe(spec: ExperimentSpec) -> str:
     start = "" if spec.start == RANDOM else f" from the {STARTS[spec.start].label},"
     size += f" of {DATASETS[spec.dataset].label}" if spec.dataset != ExperimentSpec.dataset else ""
     size += f", {spec.binarisation} binarisation" if spec.binarisation != ExperimentSpec.binarisation else ""
+    size += "".join(f", back through {BACKWARDS[rows].label}" for rows in {run.backward for run in spec.runs} - {"all"})
     return f"{runs}, {models},{start} {size}, learning rate {spec.learning_rate:g}, seed {spec.seed}"
 
 

@@ -45,6 +45,20 @@ def test_seconds_are_what_each_run_alone_has_cost() -> None:
     assert figure.layout.xaxis.range == (0, 20)
 
 
+def test_rows_kept_have_an_axis_of_their_own_where_not_all_are() -> None:
+    whole = trained((1.0, 1.0, 1.0), History())
+    assert "yaxis2" not in FIGURES["curves"](whole, View()).layout.to_plotly_json()
+    first, steps = Started(SPEC.to_json(), np.zeros((DIGITS, 784), np.uint8)), range(1, 5)
+    told = [Progress(step, (-100.0,) * 3, (-95.0,) * 3, (), (1.0, 0.1 * step, 0.25)) for step in steps]
+    some = History(Record(number, 0.5 * number, event) for number, event in enumerate([first, *told]))
+    figure = FIGURES["curves"](some, View())
+    kept = {trace.name: trace.y.tolist() for trace in figure.data if trace.yaxis == "y2"}
+    assert kept == {"IWAE k=5: rows kept": [10, 20, 30, 40], "IWAE k=50: rows kept": [25] * 4}
+    assert figure.layout.yaxis2.range == (0, 100)
+    assert "IWAE k=50: 25% of the rows kept" in FIGURES["curves"].summary(some, View())
+    assert "VAE: 100%" not in FIGURES["curves"].summary(some, View())
+
+
 def test_curves_can_be_drawn_while_another_thread_appends() -> None:
     class Growing(History):
         """Grows by one step whenever its steps have been read."""

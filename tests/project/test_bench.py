@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import comparisons, measure, table
+from benchmarks import comparisons, measure, noise, results, table
 from benchmarks.agreement import agree
 from benchmarks.comparisons import Comparison, Entry, entry
 from benchmarks.contestants.contestant import Task
@@ -46,6 +46,12 @@ def task(start: dict[str, Any], k: int) -> Task:
     return Task(k, 1e-3, {name: array for name, array in start.items() if name != "x"}, threads=1)
 
 
+@pytest.fixture(autouse=True)
+def _a_short_look_at_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(noise, "SETTLE", 0.0)
+    monkeypatch.setattr(noise, "SECONDS", 0.01)
+
+
 def test_a_quick_benchmark(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     absent = tmp_path / "absent.py"
     absent.write_text("import a_library_nobody_has")
@@ -62,8 +68,107 @@ def test_a_quick_benchmark(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         assert min(ran["seconds"]) > 0
     assert len(core["before"]) == len(core["after"]) == 200
     assert matmul["before"] == []
+    assert result["noise"].keys() == {"others", "waited", "reasons"}
     assert missing["seconds"] == []
     assert missing["not_run"] == "ModuleNotFoundError: No module named 'a_library_nobody_has'"
+
+
+def result(batch: int, seconds: float, reasons: tuple[str, ...] = (), cores: int = 1) -> dict[str, Any]:
+    """A comparison as it is measured."""
+    entries = [
+        {"contestant": name, "batch": batch, "k": 5, "seconds": [seconds * times] * 2}
+        for name, times in (("core", 1), ("numpyro_renyi", 2))
+    ]
+    return {"comparison": "training", "cores": cores, "noise": {"reasons": list(reasons)}, "entries": entries}
+
+
+HERE = {"processor": "A (R) Processor @ 1 GHz", "cores": 2, "python": "3", "torch": "2"}
+
+
+def test_chosen_cells_are_told_as_they_come_and_kept_unless_the_machine_was_busy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    asked: list[tuple[Any, Any]] = []
+    told: list[str] = []
+
+    def measured(chosen: Any, cores: Any, peers: str, effort: Any) -> Any:
+        asked.append(([(c.entries[0].batch, c.entries[0].k) for c in chosen], cores))
+        for number, comparison in enumerate(chosen):
+            yield result(comparison.entries[0].batch, 0.25, ("others used 1.00 processors",) if number else ())
+            told.append(capsys.readouterr().err)
+
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{table.BEGIN}old\n{table.END}after\n")
+    monkeypatch.setattr(measure, "measure", measured)
+    monkeypatch.setattr(measure, "machine", lambda: HERE)
+    monkeypatch.setattr("benchmarks.command.ROOT", tmp_path)
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    assert main(["bench", "--cells", "20,5", "100,5", "--cores", "1", "--write"]) == 1
+    assert [(sizes, len(cores)) for sizes, cores in asked] == [([(20, 5), (100, 5)], 1)]
+    assert told == [
+        "training (batch 20, k = 5) on 1 core: numpyro_renyi 2.00× (2.00–2.00)\n",
+        "training (batch 100, k = 5) on 1 core: numpyro_renyi 2.00× (2.00–2.00) [others used 1.00 processors]\n",
+    ]
+    assert "not written, since the machine was busy: training (batch 100, k = 5) on 1 core" in capsys.readouterr().err
+    (kept,) = results.stored()
+    assert [each["entries"][0]["batch"] for each in kept["results"]] == [20]
+    assert "| 20, 5 | 4 | 2.00× (2.00–2.00) |" in readme.read_text()
+    assert "| 100, 5 |" not in readme.read_text()
+
+
+def test_kinds_of_machines_stand_side_by_side_and_newer_numbers_replace_older_ones(tmp_path: Path) -> None:
+    other = HERE | {"processor": "B"}
+    for machine, of in (
+        (HERE, result(20, 1.0)),
+        (other, result(20, 3.0)),
+        (HERE, result(100, 1.0, cores=2)),
+        (HERE, result(20, 2.0)),
+    ):
+        results.keep(machine, of, tmp_path)
+    first, second = results.stored(tmp_path)
+    assert [(each["cores"], each["entries"][0]["seconds"][0]) for each in first["results"]] == [(1, 2.0), (2, 1.0)]
+    assert second["machine"]["processor"] == "B"
+    text = table.kinds([first, second])
+    assert text.count("Measured on 2 cores of") == 2
+    results.keep(HERE | {"torch": "3"}, result(20, 4.0), tmp_path)
+    assert len(next(results.stored(tmp_path))["results"]) == 1, "numbers of another torch do not stand beside these"
+
+
+@pytest.mark.parametrize(
+    ("found", "reasons"),
+    [
+        ((0.02, 0.05, 0.01), 0),
+        ((None, None, None), 0),
+        ((0.02, 0.5, 0.01), 1),
+        ((0.02, 0.05, 0.3), 1),
+        ((0.9, None, 0.3), 2),
+    ],
+)
+def test_what_is_too_much_noise(found: tuple[float | None, float | None, float | None], reasons: int) -> None:
+    assert len(noise.noise(*found)["reasons"]) == reasons
+
+
+def test_what_others_use_is_what_is_not_idle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file, now = tmp_path / "stat", iter(["cpu 10 0 10 70 10 0 0 0 5 0\n", "cpu 40 0 10 130 20 0 0 0 9 0\n"])
+    monkeypatch.setattr(noise, "STAT", file)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr(noise.time, "sleep", lambda seconds: file.write_text(next(now)) if seconds else None)
+    file.write_text(next(now))
+    assert noise.others() == pytest.approx(2 * 30 / 100)
+    monkeypatch.setattr(noise, "STAT", tmp_path / "none")
+    monkeypatch.setattr(noise.time, "sleep", lambda seconds: None)
+    assert noise.others() is None
+    assert noise.waited([1.0, 1.0], [0.5, 1.0]) == 0.25
+
+
+@pytest.mark.parametrize("words", [["--cells", "20"], ["--cells", "0,5"], ["--cores", "0"], ["--cores", "x"]])
+def test_sizes_that_cannot_be_are_refused(words: list[str]) -> None:
+    assert main(["bench", *words]) == 2
+
+
+def test_more_cores_than_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--quick", "--cores", "100000"]) == 1
+    assert "got --cores 100000" in capsys.readouterr().err
 
 
 def test_a_contestant_with_another_bound_is_refused(
@@ -141,8 +246,7 @@ def test_ratios_are_of_the_same_round() -> None:
 
 
 def test_the_table_in_readme_is_of_the_results() -> None:
-    measured = json.loads((ROOT / "benchmarks" / "results.json").read_text())
-    text = table.BEGIN + table.markdown(measured) + table.END
+    text = table.BEGIN + table.kinds(results.stored()) + table.END
     assert text in (ROOT / "README.md").read_text(), "run iwae bench --write"
 
 

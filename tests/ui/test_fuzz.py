@@ -16,7 +16,7 @@ from tests.support.live import address as address
 from tests.support.pages import APP
 from tests.support.running import wait_until
 from ui import session
-from ui.live.hub import HUB
+from ui.live.hub import HUB, unpacked
 from ui.live.scene import PARTS, VIEWED
 from ui.settings import ALL
 
@@ -62,7 +62,7 @@ def test_whatever_comes_on_the_live_socket_a_page_is_served_afterwards_and_nothi
             if len(message) < 16_000:
                 socket.send(message)
         socket.send(json.dumps([GOOD]))
-        while json.loads(socket.recv(timeout=60))["key"] != GOOD:
+        while unpacked(socket.recv(timeout=60))[0] != GOOD:
             pass
         if last is not None:
             socket.send(last)

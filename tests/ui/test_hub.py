@@ -11,17 +11,24 @@ from tests.support.live import address as address
 from tests.support.live import serving
 from tests.support.running import wait_until
 from ui.live import hub, scene
-from ui.live.hub import HUB
+from ui.live.hub import HUB, unpacked
 from ui.server.connections import Sockets
 
 KEY = json.dumps({"part": "times"})
 OTHER = json.dumps({"part": "status"})
 
 
+def told(socket: ClientConnection) -> str:
+    """The key of the next part that is sent."""
+    frame = socket.recv(timeout=60)
+    assert isinstance(frame, bytes)
+    return unpacked(frame)[0]
+
+
 def asked(socket: ClientConnection, *keys: str) -> list[str]:
     """Ask for these parts; their keys as they are answered."""
     socket.send(json.dumps(keys))
-    return [json.loads(socket.recv(timeout=60))["key"] for _ in keys]
+    return [told(socket) for _ in keys]
 
 
 def given(error: ConnectionClosed) -> int | None:
@@ -78,7 +85,7 @@ def test_what_cannot_be_understood_is_left_out(address: str) -> None:
         for message in "", "{", "5", "null", '["no look"]', "[[]]", "[null, 5]", "[" * 10_000, json.dumps([KEY * 100]):
             socket.send(message)
         socket.send(json.dumps(["no look", KEY]))
-        assert json.loads(socket.recv(timeout=60))["key"] == KEY
+        assert told(socket) == KEY
 
 
 def test_a_list_sent_again_is_not_looked_at_and_a_new_one_concerns_its_reader_alone(
@@ -105,6 +112,6 @@ def test_a_list_sent_again_is_not_looked_at_and_a_new_one_concerns_its_reader_al
             first.send(json.dumps([KEY]))
         assert asked(second, OTHER) == [OTHER]
         first.send(json.dumps([KEY, OTHER]))
-        assert json.loads(first.recv(timeout=60))["key"] == OTHER
+        assert told(first) == OTHER
         assert surveyed[before:] == [{"status"}, {"times", "status"}]
     wait_until(lambda: not HUB.readers)

@@ -1,5 +1,7 @@
 """Settings of the page: what an address may hold, and what is refused."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,7 +55,10 @@ MANY = ExperimentSpec(
 )
 
 
-@pytest.mark.parametrize("spec", [PROOF, SCRATCH, MANY], ids=["proof", "scratch", "many"])
+COUNTING = replace(PROOF, runs=tuple(replace(run, backward="counting") for run in PROOF.runs))
+
+
+@pytest.mark.parametrize("spec", [PROOF, SCRATCH, MANY, COUNTING], ids=["proof", "scratch", "many", "counting"])
 def test_an_address_brings_back_an_experiment(spec: ExperimentSpec) -> None:
     texts = address(spec)
     values = {

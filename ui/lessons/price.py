@@ -4,6 +4,7 @@ import numpy as np
 import streamlit as st
 
 from iwae_core.estimators import ESTIMATORS
+from iwae_core.estimators.counting import thinned
 from iwae_core.exact.weighted_sums import WeightedSums
 from iwae_core.training.fields import Limits
 from iwae_lab.figures.marks import COLOURS
@@ -17,6 +18,8 @@ from ui.lessons.frame import show as show_lesson
 from ui.lessons.inputs import one_of, pick, slider
 from ui.lessons.price_certainty import certainty
 from ui.lessons.price_figure import PER, figure, shown, summary, table
+from ui.lessons.price_rows import SETTINGS as OF_ROWS
+from ui.lessons.price_rows import most_pull_with_nothing
 from ui.lessons.shipped import label
 from ui.live.chart import live_chart
 from ui.settings import Setting, choice, number
@@ -40,6 +43,7 @@ SETTINGS = {
     "price_shift": number(0.3, Limits(0.05, 2.0, "distance of q from the posterior, in its standard deviations")),
     "price_per": choice(PER[0], PER, "compare per"),
     "price_where": choice(EXACT, WHERE if measured() else WHERE[:1], "gradients of"),
+    **OF_ROWS,
 }
 
 
@@ -73,6 +77,7 @@ def picture() -> None:
             description = f"{heading}: signal to noise against k. {summary(part, k, per)}"
             live_chart(figure(part, k, per, limits), key=f"price_{who}", description=description, height=340)
     st.markdown(say(table(found, names, k), state["words"]))
+    most_pull_with_nothing(state["words"])
     certainty(state["words"])
 
 
@@ -163,10 +168,11 @@ LESSON = Lesson(
         r"\begin{gathered} \mathrm{SNR} = \frac{|E\,\Delta|}{\mathrm{sd}(\Delta)} \\"
         r"\mathrm{SNR}_\theta \sim \sqrt{k}, \quad \mathrm{SNR}_\phi \sim 1/\sqrt{k} \end{gathered}"
     ),
-    code=(ESTIMATORS["iwae"].surrogate, ESTIMATORS["dreg"].surrogate, WeightedSums.moments),
+    code=(ESTIMATORS["iwae"].surrogate, ESTIMATORS["dreg"].surrogate, WeightedSums.moments, thinned),
     sources=(
         "Rainforth et al. 2018 (the law and the model); Roeder et al. 2017 (STL); Tucker et al. 2018 (DReG); "
-        "Bornschein & Bengio 2015 (RWS); Burda et al. 2016, section 3.1 (one sample)"
+        "Bornschein & Bengio 2015 (RWS); Burda et al. 2016, section 3.1 (one sample); Horvitz & Thompson 1952 and "
+        "Kahn & Harris 1951 (rows that count)"
     ),
     settings=SETTINGS,
 )

@@ -2,6 +2,7 @@
 // with the same parentElement, so all that must outlive an update (zoom, observers) is kept in `charts`.
 
 const charts = new WeakMap();
+const TEXT = 13; // pixels
 let library; // plotly.js, loaded once for all charts of the page
 
 function loadPlotly(url) {
@@ -21,7 +22,7 @@ function loadPlotly(url) {
 }
 
 // Defaults below whatever the figure sets itself, from the CSS variables that Streamlit puts on every component.
-function themeOf(element) {
+function themeOf(element, size) {
   const style = getComputedStyle(element);
   const css = (name) => style.getPropertyValue(`--st-${name}`).trim();
   const [text, line, font] = [css("text-color"), css("border-color"), css("font")];
@@ -41,14 +42,14 @@ function themeOf(element) {
     layout: {
       annotationdefaults: { arrowcolor: text },
       dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom", // a finger on the plot scrolls the page
-      font: { color: text, family: font, size: 13 },
-      hoverlabel: { bgcolor: background, bordercolor: line, font: { color: text, family: font, size: 13 }, namelength: -1 },
+      font: { color: text, family: font, size },
+      hoverlabel: { bgcolor: background, bordercolor: line, font: { color: text, family: font, size }, namelength: -1 },
       margin: { b: 48, l: 60, r: 12, t: 32 },
       modebar: { activecolor: css("primary-color"), bgcolor: "transparent", color: css("gray-color") },
       paper_bgcolor: "transparent",
       plot_bgcolor: "transparent",
       shapedefaults: { line: { color: text } },
-      title: { automargin: true, font: { size: 16 }, x: 0, xref: "paper" },
+      title: { automargin: true, font: { size: 1.2 * size }, x: 0, xref: "paper" },
       xaxis: axis,
       yaxis: axis,
     },
@@ -71,9 +72,9 @@ class LiveChart {
   }
 
   // The figure comes with the data, or else over the feed as the drawing of a look.
-  update({ height, look, name, plotly_js, url, ...drawing }, setTriggerValue) {
-    Object.assign(this, { look, name, plotly_js, setTriggerValue });
-    this.plot.style.height = `${height}px`;
+  update({ height, look, name, plotly_js, text = TEXT, url, ...drawing }, setTriggerValue) {
+    Object.assign(this, { look, name, plotly_js, setTriggerValue, text });
+    this.plot.style.height = Number.isFinite(height) ? `${height}px` : height;
     if (look) feed.watch(this, url, look, (drawing) => this.show(drawing));
     else this.show(drawing);
   }
@@ -102,13 +103,14 @@ class LiveChart {
   }
 
   async draw() {
-    const template = themeOf(this.plot);
+    const template = themeOf(this.plot, this.text);
     const wanted = JSON.stringify(template) + this.figure;
     if (wanted === this.drawn) return;
     const first = !this.drawn;
     this.drawn = wanted;
     const { data, layout } = JSON.parse(this.figure);
     this.identify(data);
+    this.enlarge(data, layout);
     this.restoreZoom(layout);
     if (matchMedia("(prefers-reduced-motion: reduce)").matches) delete layout.transition;
     // No config after the first time: Plotly.react rebuilds the chart when it is given one that differs.
@@ -125,6 +127,21 @@ class LiveChart {
       seen[name] = (seen[name] ?? 0) + 1;
       trace.uid ??= `${name}-${seen[name]}`;
     }
+  }
+
+  // On a projector lines, marks and text grow together.
+  enlarge(data, layout) {
+    const by = this.text / TEXT;
+    if (by === 1) return;
+    for (const { line, marker } of data) {
+      if (line?.width) line.width *= by;
+      if (Number.isFinite(marker?.size)) marker.size *= by;
+    }
+    for (const { font, line } of [...(layout.annotations ?? []), ...(layout.shapes ?? [])]) {
+      if (font?.size) font.size *= by;
+      if (line?.width) line.width *= by;
+    }
+    for (const side of Object.keys(layout.margin ?? {})) layout.margin[side] *= by;
   }
 
   // Plotly's uirevision forgets the user's zoom once the figure asks for another range, so zoom is restored here and

@@ -6,13 +6,12 @@ this component keeps its DOM node and hands each new figure to `Plotly.react`.
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
-import streamlit as st
 from plotly.utils import PlotlyJSONEncoder
 
+from ui.live.component import component
 from ui.live.plotly_route import plotly_js_url
 
 _HTML = """
@@ -39,14 +38,7 @@ _CSS = """
 @media (prefers-reduced-motion: reduce) { .live-chart * { transition: none !important; } }
 """
 
-_HERE = Path(__file__).parent
-_mount = st.components.v2.component(
-    "live_chart",
-    html=_HTML,
-    css=_CSS,
-    js="\n".join((_HERE / name).read_text(encoding="utf-8") for name in ("feed.js", "chart.js")),
-    isolate_styles=False,  # Plotly writes its style sheet to the document, where a shadow root would not see it
-)
+_mount = component("live_chart", _HTML, _CSS, "chart.js")
 
 
 def chart_component(*, key: str, data: dict[str, Any], on_pin_change: Callable[[], None]) -> None:

@@ -1,19 +1,17 @@
-"""The live components: a chart, a piece of text, and the time scrubber. Their drawings come over the web socket."""
+"""The live components: a chart, a text, the time scrubber and a poll. Their drawings come over the web socket."""
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from ui.live.chart import chart_component
+from ui.live.component import HERE, component
 from ui.live.hub import live_url
 from ui.live.scene import Look
 from ui.settings import choose
 
 SETTING = {"k": "view_k", "at": "at"}
-_HERE = Path(__file__).parent
-FEED = (_HERE / "feed.js").read_text(encoding="utf-8")
 
 _SCRUBBER = """
 <div class="scrubber">
@@ -68,20 +66,12 @@ _HTML_CSS = """
 .live-spoken { clip-path: inset(50%); height: 1px; overflow: hidden; position: absolute; width: 1px; }
 """
 
-_html = st.components.v2.component(
-    "live_html",
-    html='<div class="live-html"></div><p class="live-spoken" aria-live="polite"></p>',
-    css=_HTML_CSS,
-    js=FEED + (_HERE / "live_html.js").read_text(encoding="utf-8"),
-    isolate_styles=False,
-)
-_scrubber = st.components.v2.component(
-    "scrubber",
-    html=_SCRUBBER,
-    css=_SCRUBBER_CSS,
-    js=FEED + (_HERE / "scrubber.js").read_text(encoding="utf-8"),
-    isolate_styles=False,
-)
+_TEXT = '<div class="live-html"></div><p class="live-spoken" aria-live="polite"></p>'
+_POLL = '<section class="poll" aria-label="Question to the class"></section>'
+
+_html = component("live_html", _TEXT, _HTML_CSS, "live_html.js")
+_scrubber = component("scrubber", _SCRUBBER, _SCRUBBER_CSS, "scrubber.js")
+_poll = component("poll", _POLL, (HERE / "poll.css").read_text(encoding="utf-8"), "poll.js")
 
 
 def live_html(look: Look, *, key: str, state: str | None = None) -> None:
@@ -93,15 +83,23 @@ def live_html(look: Look, *, key: str, state: str | None = None) -> None:
     )
 
 
-def live_figure(look: Look, *, key: str, height: int) -> None:
-    """A chart of `look.part`. Pointing at it moves the other parts for a moment; a click keeps that in the settings."""
-    data = {"height": height, "look": _fields(look), "name": key, "url": live_url()}
+def live_figure(look: Look, *, key: str, height: int | str, text: int = 13) -> None:
+    """A chart of `look.part`. Pointing at it moves the other parts for a moment; a click keeps that in the settings.
+
+    `height` is in pixels, or a length of CSS; `text` is the size of its text in pixels, with which all else grows.
+    """
+    data = {"height": height, "text": text, "look": _fields(look), "name": key, "url": live_url()}
     chart_component(key=key, data=data, on_pin_change=partial(_keep, key))
 
 
 def scrubber(look: Look, *, key: str) -> None:
     """The slider through time, for the setting `at`: the number of the evaluation shown, -1 for the latest."""
     _scrubber(key=key, data={"look": _fields(look), "url": live_url()}, on_pin_change=partial(_keep, key))
+
+
+def live_poll(look: Look, *, key: str, projected: bool = False) -> None:
+    """What the class is asked, if it is asked anything: for those who answer, or for all to see."""
+    _poll(key=key, data={"look": _fields(look), "projected": projected, "url": live_url()})
 
 
 def _keep(key: str) -> None:

@@ -6,6 +6,8 @@ class Feed {
     this.parts = new Map(); // part -> { look, receive, fixed, key }
     this.latest = new Map(); // key -> its newest drawing, for a part that is mounted anew: the server sends it only once
     this.overrides = {}; // what the reader points at for a moment: another k, another time
+    this.votes = new Set(); // answers to polls, told again to a server that comes back: it counts each once
+    this.turn = Promise.resolve();
     this.wait = 500;
     this.sent = 0;
   }
@@ -28,6 +30,12 @@ class Feed {
     this.overrides = changes;
     this.source = source;
     this.tell();
+  }
+
+  vote(message) {
+    if (this.votes.has(message)) return;
+    this.votes.add(message);
+    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(message);
   }
 
   tell() {
@@ -58,20 +66,31 @@ class Feed {
   connect() {
     if (!this.parts.size) return;
     this.socket = new WebSocket(new URL(this.url, location.href.replace(/^http/, "ws")));
+    this.socket.binaryType = "arraybuffer";
     this.socket.onopen = () => {
       this.wait = 500;
       this.send();
+      for (const message of this.votes) this.socket.send(message);
     };
     this.socket.onmessage = ({ data }) => {
-      const message = JSON.parse(data);
-      this.latest.set(message.key, message.data);
-      for (const entry of this.parts.values()) if (entry.key === message.key) entry.receive(message.data);
+      this.turn = this.turn.then(() => this.receive(data)).catch(reportError); // in the order in which they came
     };
     this.socket.onclose = () => {
       this.socket = undefined;
       setTimeout(() => this.connect(), this.wait);
       this.wait = Math.min(2 * this.wait, 10_000);
     };
+  }
+
+  // Compressed by the server once for all who watch, so the browser's own compression of web sockets is not used.
+  async receive(frame) {
+    const bytes = new Uint8Array(frame);
+    const end = bytes.indexOf(10); // a line break between the key and the drawing
+    const key = new TextDecoder().decode(bytes.subarray(0, end));
+    const stream = new Blob([bytes.subarray(end + 1)]).stream().pipeThrough(new DecompressionStream("deflate"));
+    const drawing = await new Response(stream).json();
+    this.latest.set(key, drawing);
+    for (const entry of this.parts.values()) if (entry.key === key) entry.receive(drawing);
   }
 }
 

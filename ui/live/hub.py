@@ -1,8 +1,9 @@
 """The web socket behind all live parts: each is drawn once per update, whoever many watch it.
 
 A page sends the list of what it shows; the hub answers with the newest drawing of each, again whenever that changes. A
-slow reader skips drawings: only the latest of each waits for it. Who asks for more than others waits longer, see
-`Turns`; of many lists the latest counts, and one that is sent again changes nothing.
+drawing becomes one compressed frame for all who see the same, and is not sent to those who have it already. A slow
+reader skips drawings: only the latest of each waits for it. Who asks for more than others waits longer, see `Turns`; of
+many lists the latest counts, and one that is sent again changes nothing. What is no list is an answer to a poll.
 """
 
 import asyncio
@@ -10,16 +11,19 @@ import json
 import logging
 import sys
 import time
+import zlib
 from collections.abc import Hashable, Iterable
 from contextlib import suppress
+from functools import lru_cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from streamlit import config
 
+from ui.live import polls
 from ui.live.turns import Turns
 from ui.visitor import visitor_of
 
@@ -30,6 +34,7 @@ LOGGER = logging.getLogger(__name__)
 UPDATE_SECONDS = 0.5
 LIST_SECONDS = 0.05  # between two looks at new lists
 SEND_SECONDS = 60.0  # that a page may take for one drawing
+LEVEL = 3  # of compression
 MAX_LOOKS = 16  # parts of one page
 MAX_LOOK, MAX_MESSAGE = 1_000, 16_384  # characters
 NOT_TEXT, TOO_LONG, ELSEWHERE, LATER = 1003, 1009, 1008, 1013
@@ -41,6 +46,14 @@ def live_url() -> str:
     return f"{'/' if base else ''}{base}/live"
 
 
+class Sent(NamedTuple):
+    """What a page was sent last of a part: of which version, when, and the frame."""
+
+    version: Hashable = None
+    time: float = 0.0
+    frame: bytes = b""
+
+
 class Reader:
     """One page that watches: what it shows, what it was sent last, and what waits to be sent."""
 
@@ -48,24 +61,26 @@ class Reader:
         self.socket, self.who = socket, who
         self.asked = ""
         self.looks: dict[str, Look] = {}
-        self.sent: dict[str, tuple[Hashable, float]] = {}  # version and time
-        self._waiting: dict[str, str] = {}
+        self.sent: dict[str, Sent] = {}
+        self._waiting: dict[str, bytes] = {}
         self._news = asyncio.Event()
 
     def has(self, key: str, version: Hashable) -> bool:
         """Whether the page has been sent this, or no longer wants it."""
-        return key not in self.looks or self.sent.get(key, (None, 0.0))[0] == version
+        return key not in self.looks or self.sent.get(key, Sent()).version == version
 
     def sent_at(self, key: str) -> float:
         """When the page was last sent this part, 0 if never."""
-        return self.sent[key][1] if key in self.sent else 0.0
+        return self.sent.get(key, Sent()).time
 
-    def offer(self, key: str, version: Hashable, drawing: str) -> None:
+    def offer(self, key: str, version: Hashable, frame: bytes) -> None:
         """Queue a drawing unless the page has it; an older one that still waits is dropped."""
-        if not self.has(key, version):
-            self.sent[key] = version, time.monotonic()
-            self._waiting[key] = drawing
+        if self.has(key, version):
+            return
+        if self.sent.get(key, Sent()).frame != frame:
+            self._waiting[key] = frame
             self._news.set()
+        self.sent[key] = Sent(version, time.monotonic(), frame)
 
     async def listen(self) -> None:
         """Take the page's lists of looks until it goes."""
@@ -74,7 +89,9 @@ class Reader:
             if text is None or len(text) > MAX_MESSAGE:
                 await self.socket.close(NOT_TEXT if text is None else TOO_LONG)
                 return
-            if text != self.asked:
+            if not text.startswith("["):
+                polls.vote(text, self.who)
+            elif text != self.asked:
                 self.asked = text
                 HUB.hurry(self)
 
@@ -82,7 +99,7 @@ class Reader:
         """Show what was asked for last; what cannot be understood is left out."""
         self.looks = dict(_understood(self.asked))
         self.sent = {key: sent for key, sent in self.sent.items() if key in self.looks}
-        self._waiting = {key: drawing for key, drawing in self._waiting.items() if key in self.looks}
+        self._waiting = {key: frame for key, frame in self._waiting.items() if key in self.looks}
 
     async def send(self) -> None:
         """Send what waits, as fast as the page takes it."""
@@ -90,9 +107,9 @@ class Reader:
             await self._news.wait()
             self._news.clear()
             while self._waiting:
-                key = next(iter(self._waiting))
+                frame = self._waiting.pop(next(iter(self._waiting)))
                 async with asyncio.timeout(SEND_SECONDS):
-                    await self.socket.send_text(f'{{"key":{json.dumps(key)},"data":{self._waiting.pop(key)}}}')
+                    await self.socket.send_bytes(frame)
 
 
 def _scene() -> Any:
@@ -178,14 +195,32 @@ class Hub:
     async def _draw(self, turns: Turns) -> None:
         look, version, places = turns.next()
         drawing, seconds = await asyncio.to_thread(_timed, look)
+        frames = {key: packed(key, drawing) for _, key in places}
         for reader, key in places:
-            reader.offer(key, version, drawing)
+            reader.offer(key, version, frames[key])
         turns.charge(places, seconds)
 
 
-def _timed(look: "Look") -> tuple[str, float]:
+def _timed(look: "Look") -> tuple[bytes, float]:
+    """A drawing, compressed, and the processor time that took."""
     begun = time.thread_time()
-    return _scene().draw(look), time.thread_time() - begun
+    return _compressed(_scene().draw(look)), time.thread_time() - begun
+
+
+@lru_cache(maxsize=128)
+def _compressed(drawing: str) -> bytes:
+    return zlib.compress(drawing.encode(), LEVEL)
+
+
+def packed(key: str, drawing: bytes) -> bytes:
+    """What is sent: a part as the page asked for it, a line break, and the compressed drawing."""
+    return key.encode(errors="replace") + b"\n" + drawing
+
+
+def unpacked(frame: bytes) -> tuple[str, Any]:
+    """What a page makes of it."""
+    key, _, drawing = frame.partition(b"\n")
+    return key.decode(), json.loads(zlib.decompress(drawing))
 
 
 def _same_origin(socket: WebSocket) -> bool:

@@ -1,4 +1,4 @@
-"""The live parts: figures, the status line, the numbers, digits, one step told slowly, and a sweep."""
+"""The live parts: figures, the status line, the numbers, digits, one step told slowly, a sweep, and a poll."""
 
 from typing import Any
 
@@ -11,6 +11,7 @@ from iwae_lab.words import headline as headlines
 from iwae_lab.words import sentences as words
 from iwae_lab.words.numbers import plus_minus
 from iwae_lab.words.templates import macros
+from ui.live import polls
 from ui.live.chart import figure_json
 from ui.live.scene import PARTS, Look, Part, Scene, part, scene_of
 from ui.session import engine
@@ -158,4 +159,9 @@ def _members(look: Look) -> dict[str, Any]:
     return {"html": HTML.members(rows), "state": "running" if active else "ended"}
 
 
-PARTS |= {"sweep": _sweep, "members": _members}
+def _poll(look: Look) -> dict[str, Any]:
+    """What the class is asked."""
+    return {"poll": polls.told(look.experiment)}
+
+
+PARTS |= {"sweep": _sweep, "members": _members, "poll": _poll}

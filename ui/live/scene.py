@@ -20,6 +20,7 @@ from iwae_lab.history.sweep import MAX_MEMBERS
 from iwae_lab.history.view import View
 from iwae_lab.shipped.recording import FIRST, LABELS, recording
 from iwae_lab.words.glossary import Dialect
+from ui.live import polls
 from ui.session import engine
 
 LOGGER = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "status": (),
     "sweep": (),
     "members": (),
+    "poll": (),
     "headline": ("at",),
     "story": ("words",),
     "digits": ("at", "words"),
@@ -164,7 +166,9 @@ def survey(looks: Iterable[Look]) -> dict[Look, tuple[Look, Hashable]]:
         if len(facts) < len(names):
             found[look] = look, "gone"
         else:
-            version = tuple(each.lively if look.part in LIVELY else each.version for each in facts)
+            version: Hashable = tuple(each.lively if look.part in LIVELY else each.version for each in facts)
+            if look.part == "poll":
+                version = polls.version(look.experiment)
             found[look] = look.plain(facts[0].ks, facts[0].evaluations), version
     return found
 

@@ -28,7 +28,7 @@ class Scrubber {
       this.at = look.at;
       if ("at" in feed.overrides) feed.override({});
     }
-    feed.watch(this, url, { ...look, part: "times", at: -1 }, ({ steps }) => this.show(steps), true);
+    feed.watch(this, url, { ...look, part: "times", at: -1 }, ({ steps = [] }) => this.show(steps), true);
     this.draw();
   }
 

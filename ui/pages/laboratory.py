@@ -9,10 +9,11 @@ from iwae_lab.figures import FIGURES
 from iwae_lab.shipped.recording import LABELS, recording
 from iwae_lab.words import sentences as words
 from ui.controls import buttons, settings
-from ui.live.components import live_figure, live_html, scrubber
+from ui.live.components import live_figure, live_html, live_poll, scrubber
 from ui.live.scene import Look
 from ui.markdown import plain
 from ui.pages.presets import presets, remark
+from ui.pages.projector import project
 from ui.pages.share import share
 from ui.pages.tour import go, tour
 from ui.session import current_experiment, engine
@@ -23,6 +24,11 @@ from ui.visitor import visitor
 def show() -> None:
     """Draw the page. What changes while a run goes on comes over the web socket, not by drawing the page again."""
     refused = restore()
+    if st.session_state["projector"]:
+        experiment = current_experiment()
+        project(partial(_look, experiment), experiment, st.session_state["plot"])
+        remember()
+        return
     # In one place, whatever it holds: the charts further down would be mounted anew if it moved them.
     with st.container():
         _title()
@@ -33,9 +39,12 @@ def show() -> None:
         experiment = current_experiment()
         state = engine().state(experiment) if experiment else None
         tour()
+        if experiment:
+            live_poll(_look(experiment, "poll"), key="poll")
         live_html(_look(experiment, "headline"), key="headline")
         _controls(experiment, state, trainable)
-    live_html(_look(experiment, "status"), key="status", state=state)
+    # Without controls nothing depends on the state, and a class needs no hundred script runs when it changes.
+    live_html(_look(experiment, "status"), key="status", state=None if hidden == "controls" else state)
     _view(experiment)
     _question()
     if hidden != "controls":

@@ -1,6 +1,7 @@
 """Links for others, and files to take home."""
 
-from urllib.parse import urlencode
+from collections.abc import Iterable
+from urllib.parse import urlencode, urljoin
 
 import streamlit as st
 
@@ -10,8 +11,9 @@ from iwae_lab.shipped.recording import recording
 from iwae_lab.take_home.recipe import snippet
 from iwae_lab.take_home.report import report
 from iwae_lab.take_home.table import csv_text
+from iwae_lab.words import sentences as words
 from iwae_lab.words.glossary import Dialect
-from iwae_lab.words.sentences import describe
+from ui.live.watch import watch_url
 from ui.session import engine, show_experiment
 from ui.settings import ALL, choose
 from ui.visitor import visitor
@@ -20,8 +22,9 @@ OWN = 10  # runs listed
 LINKS = {
     "These settings, and what is shown": ("", False),
     "This run, to watch; settings hidden": ("settings", True),
-    "This run, to watch in class; all controls hidden": ("controls", True),
+    "This run, to watch; all controls hidden": ("controls", True),
 }
+WATCHED = ("plot", "view_k", "x", "words", "recorded")  # settings that the page of those who only watch knows
 
 
 def share(experiment: str | None) -> None:
@@ -31,13 +34,16 @@ def share(experiment: str | None) -> None:
         if mine:
             with st.popover("Your runs", icon=":material/history:"):
                 for own in mine:
-                    text = f"{engine().state(own).capitalize()}: {describe(engine().spec(own))}"
+                    text = f"{engine().state(own).capitalize()}: {words.describe(engine().spec(own))}"
                     st.button(text, key=f"open_{own}", type="tertiary", on_click=_open, args=(own,))
         with st.popover("Share", icon=":material/share:"):
             for label, (hide, with_run) in LINKS.items():
                 if experiment or not with_run:
                     st.caption(label)
                     st.code(_link(experiment if with_run else None, hide), language=None)
+            st.caption(words.WATCH_LINK)
+            st.code(watch_link(experiment), language=None)
+        st.button(words.PROJECT, icon=":material/connected_tv:", on_click=choose, kwargs={"projector": "on"})
         with st.popover("Take home", icon=":material/download:"):
             _files(experiment)
 
@@ -48,11 +54,24 @@ def _open(experiment: str) -> None:
 
 
 def _link(experiment: str | None, hide: str) -> str:
-    values = {name: str(st.session_state[name]) for name in ALL if st.session_state[name] != ALL[name].default}
+    return _address(_base(), ALL, experiment, hide)
+
+
+def watch_link(experiment: str | None) -> str:
+    """The address of the page of those who only watch, as this reader's browser would call it."""
+    return _address(urljoin(_base(), watch_url()), WATCHED, experiment)
+
+
+def _base() -> str:
+    return (st.context.url or "").split("?")[0]
+
+
+def _address(base: str, names: Iterable[str], experiment: str | None, hide: str = "") -> str:
+    values = {name: str(st.session_state[name]) for name in names if st.session_state[name] != ALL[name].default}
     values |= {"run": experiment} if experiment else {}
     values |= {"hide": hide} if hide else {}
-    base = (st.context.url or "").split("?")[0]
-    return f"{base}?{urlencode(values)}" if values else base
+    query = urlencode(values)
+    return f"{base}?{query}" if query else base
 
 
 def _files(experiment: str | None) -> None:

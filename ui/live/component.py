@@ -1,0 +1,28 @@
+"""A live component: HTML, a style sheet and a script, mounted by Streamlit or by the page of those who only watch."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import streamlit as st
+from streamlit.components.v2.types import ComponentRenderer
+
+HERE = Path(__file__).parent
+FEED = (HERE / "feed.js").read_text(encoding="utf-8")
+
+
+class Source(NamedTuple):
+    """What a component is made of; its script stands after that of the feed, and exports what mounts it."""
+
+    html: str
+    css: str
+    script: str
+
+
+SOURCES: dict[str, Source] = {}
+
+
+def component(name: str, html: str, css: str, script: str) -> ComponentRenderer:
+    """Register a component whose script is in a file of this folder."""
+    SOURCES[name] = Source(html, css, (HERE / script).read_text(encoding="utf-8"))
+    # Plotly writes its style sheet to the document, where a shadow root would not see it.
+    return st.components.v2.component(name, html=html, css=css, js=FEED + SOURCES[name].script, isolate_styles=False)
