@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from importlib import import_module
 from importlib.resources import files
 from threading import Thread
@@ -13,28 +12,25 @@ from starlette.middleware import Middleware
 from streamlit import runtime
 
 from ui.lessons import TITLES
+from ui.pages import page, story_page
 
 ICON = files("ui") / "icon.png"
 
 
 def main() -> None:
     """Draw the page the visitor asked for."""
-    st.html("<style>.stMainBlockContainer { padding-top: 4rem } </style>")
-    st.set_page_config(page_title="IWAE laboratory", page_icon=str(ICON), layout="wide")
+    st.set_page_config(
+        page_title="IWAE laboratory", page_icon=str(ICON), layout="wide", initial_sidebar_state="collapsed"
+    )
     pages = {
         "": [
-            st.Page(partial(_show, "ui.pages.laboratory"), title="Laboratory", url_path="laboratory", default=True),
-            st.Page(partial(_show, "ui.pages.sweep"), title="Training k", url_path="sweep"),
+            page("ui.pages.opening", "Laboratory", "laboratory", default=True),
+            story_page(),
+            page("ui.pages.sweep", "Training k", "sweep"),
         ],
-        "Lessons": [
-            st.Page(partial(_show, f"ui.lessons.{name}"), title=title, url_path=name) for name, title in TITLES.items()
-        ],
+        "Lessons": [page(f"ui.lessons.{name}", title, name) for name, title in TITLES.items()],
     }
     st.navigation(pages, position="top").run()
-
-
-def _show(module: str) -> None:
-    import_module(module).show()
 
 
 @asynccontextmanager
@@ -54,6 +50,7 @@ else:
     from ui.live.plotly_route import PlotlyPreload, plotly_js_route
     from ui.live.watch import watch_routes
     from ui.server.door import Door
+    from ui.server.first_paint import FirstPaint
     from ui.server.process import possible, take_over
     from ui.server.settings import check_settings, server_settings
     from ui.visitor import VisitorCookie
@@ -61,5 +58,10 @@ else:
     check_settings()
     settings = possible(server_settings())
     routes = [plotly_js_route(), live_route(), *watch_routes()]
-    front = [Middleware(Door, settings=settings), Middleware(VisitorCookie), Middleware(PlotlyPreload)]
+    front = [
+        Middleware(Door, settings=settings),
+        Middleware(VisitorCookie),
+        Middleware(PlotlyPreload),
+        Middleware(FirstPaint),
+    ]
     app = st.App(__file__, routes=routes, middleware=front, lifespan=lifespan)

@@ -72,6 +72,7 @@ def open_page(context: BrowserContext) -> Iterator[Callable[..., Page]]:
 
     yield open_page
     for page in context.pages:
+        page.evaluate("localStorage.clear()")  # whether the settings are open
         page.close()
     context.clear_cookies()
     assert not errors

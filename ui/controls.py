@@ -42,13 +42,26 @@ PAUSE = Order("Pause", Pause(), ":material/pause:")
 RESUME = Order("Resume", Resume(), ":material/resume:")
 STEP_HELP = "One training step, then a pause, with a close look at what it did."
 STEP = Order("Step", Step(), ":material/skip_next:", STEP_HELP)
-SLOW = Order("Slow", Slow(), ":material/slow_motion_video:", "One step every few seconds, each shown in four parts.")
+SLOW = Order("Slow", Slow(), ":material/slow_motion_video:", "One step every few seconds, each shown part by part.")
 FAST = Order("Fast", Resume(), ":material/fast_forward:", "Full speed again.")
 STOP = Order("Stop", Stop(), ":material/stop:", "End this run. What it has learned is kept.")
 
 
-def settings(without_k: bool = False) -> bool:
-    """Inputs for everything the paper varies; whether they can be combined, and the reason on the page if not."""
+def words_switch() -> None:
+    """Whose words the page speaks."""
+    st.selectbox(
+        words.WHOSE_WORDS,
+        list(words.Dialect),
+        format_func=str.capitalize,
+        key="words",
+        help=words.WHOSE_WORDS_HELP,
+        width=150,
+        label_visibility="collapsed",
+    )
+
+
+def settings(without_k: bool = False) -> str:
+    """Inputs for everything the paper varies; why they cannot be combined, nothing if they can."""
     with st.sidebar:
         st.subheader(words.SETTINGS)
         _runs()
@@ -78,10 +91,9 @@ def settings(without_k: bool = False) -> bool:
             spec = chosen()
             require_memory(spec, engine().limits.memory_mb)
             st.caption(f"Needs about {memory_mb(spec):,.0f} MB of memory while it trains.")
-            return True
+            return ""
         except SpecError as error:
-            st.error(plain(f"These settings cannot be trained: {error}."))
-            return False
+            return f"These settings cannot be trained: {error}."
 
 
 def _start_label(name: str) -> str:
@@ -179,33 +191,35 @@ def _remove(index: int) -> None:
     choose(runs=runs_text(runs[:index] + runs[index + 1 :]))
 
 
-def buttons(experiment: str | None, state: State | None, trainable: bool) -> None:
-    """Train, Pause or Resume, Step, Slow motion, Swap, Reset: each enabled when it would do something."""
+def buttons(experiment: str | None, state: State | None, refused: str) -> None:
+    """Train, Pause or Resume, Step, Slow motion, Swap, Reset: each enabled when it would do something.
+
+    Where settings are refused, Train is not.
+    """
     active, paused = state is not None and state.active, state is State.PAUSED
     usable = active and state not in (State.STOPPING, State.ELSEWHERE)
-    with st.container(horizontal=True, gap="small"):
-        if not active:
-            icon = ":material/play_arrow:"
-            st.button(
-                "Train",
-                type="primary",
-                icon=icon,
-                disabled=not trainable,
-                on_click=_train_shown,
-                shortcut="Space",
-                key="go",
-            )
-        else:
-            _button(experiment, RESUME if paused else PAUSE, usable, type="primary", shortcut="Space")
-            slow = experiment is not None and engine().slow(experiment)
-            for order in (STEP, FAST if slow else SLOW, STOP):
-                _button(experiment, order, usable)
-        if experiment and usable:
-            _swap(experiment)
-        if experiment and state in (State.INTERRUPTED, State.STOPPED, State.FAILED):
-            st.button("Go on", icon=":material/resume:", help=words.GO_ON_HELP, on_click=_recover, args=(experiment,))
-        if experiment:
-            st.button("Reset", icon=":material/replay:", help=words.RESET_HELP, on_click=leave)
+    if not active:
+        icon = ":material/play_arrow:"
+        st.button(
+            "Train",
+            type="primary",
+            icon=icon,
+            disabled=bool(refused),
+            on_click=_train_shown,
+            shortcut="Space",
+            key="go",
+        )
+    else:
+        _button(experiment, RESUME if paused else PAUSE, usable, type="primary", shortcut="Space")
+        slow = experiment is not None and engine().slow(experiment)
+        for order in (STEP, FAST if slow else SLOW, STOP):
+            _button(experiment, order, usable)
+    if experiment and usable:
+        _swap(experiment)
+    if experiment and state in (State.INTERRUPTED, State.STOPPED, State.FAILED):
+        st.button("Go on", icon=":material/resume:", help=words.GO_ON_HELP, on_click=_recover, args=(experiment,))
+    if experiment:
+        st.button("Reset", icon=":material/replay:", help=words.RESET_HELP, on_click=leave)
 
 
 def _button(experiment: str | None, order: Order, usable: bool, **look: Any) -> None:
@@ -269,7 +283,7 @@ def _send(experiment: str, command: Command) -> None:
     with told("Not done"):
         engine().send(experiment, command, owner=visitor())
         if isinstance(command, Step | Slow):
-            choose(panel="closeup")
+            choose(beside="step")
 
 
 def _recover(experiment: str) -> None:

@@ -16,7 +16,7 @@ from iwae_core.training.spec import MAX_RUNS, SETTINGS, ExperimentSpec, RunSpec,
 from iwae_core.training.starts import STARTS
 from iwae_lab.figures import Place, offered
 from iwae_lab.shipped.proof import PROOF, SCRATCH
-from iwae_lab.shipped.recording import FIRST, LABELS
+from iwae_lab.shipped.recording import FIRST, NAMES
 from iwae_lab.words.glossary import Dialect
 
 MAX_STEPS = 1_000_000  # the server keeps a row for each in memory; the command line allows more
@@ -139,11 +139,11 @@ VIEW = {
     "at": number(-1, Limits(-1, 10**9, "evaluation shown, -1 is the latest")),
     "x": choice("steps", ("steps", "samples", "seconds"), "axis of the training curves"),
     "digit": number(0, Limits(0, 9, "digit shown")),
+    "beside": choice("curves", ("curves", "step"), "what is beside the plot"),
     "panel": choice("digits", tuple(PANELS), "panel"),
     "words": choice(Dialect.STATISTICS.value, tuple(Dialect), "whose words"),
-    "preset": number(-1, Limits(-1, 7, "preset whose remarks are shown, -1 is none")),
-    "tour": number(0, Limits(0, 8, "step of the tour, 0 is none")),
-    "recorded": choice(FIRST, tuple(LABELS), "recorded experiment"),
+    "preset": number(-1, Limits(-1, 8, "preset whose remarks are shown, -1 is none")),
+    "recorded": choice(FIRST, NAMES, "recorded experiment"),
     "hide": choice("", ("", "settings", "controls"), "what to hide"),
     "projector": choice("", ("", "on"), "projector in front of a class"),
 }

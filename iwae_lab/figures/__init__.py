@@ -7,7 +7,6 @@ from iwae_lab.figures import against_k  # noqa: F401
 from iwae_lab.figures import curves  # noqa: F401
 from iwae_lab.figures import weights  # noqa: F401
 from iwae_lab.figures import plane  # noqa: F401
-from iwae_lab.figures import closeup  # noqa: F401
 
 # isort: on
 from iwae_core.registry import discover

@@ -45,7 +45,7 @@ class Expected:
 def draw(model: str, digit: int, k: int, redraw: int) -> Draw:
     """The first k weights of one set; `redraw` counts the sets."""
     turn, place = divmod(redraw, SETS)
-    weights = _pool(model, digit, turn).unflatten(0, (SETS, -1))[place, :k]
+    weights = pool(model, digit, turn).unflatten(0, (SETS, -1))[place, :k]
     error = float(weights.std(0) / k**0.5) if k > 1 else float("nan")
     mean, l_k, kl = (float(value) for value in (elbo(weights), iwae_bound(weights), kl_from_uniform(weights)))
     return Draw(weights[:, 0].numpy(), normalized_weights(weights)[:, 0].numpy(), mean, error, l_k, kl)
@@ -66,7 +66,7 @@ def image(digit: int) -> NDArray[np.uint8]:
 @lru_cache(maxsize=64)
 def expected(model: str, digit: int) -> Expected:
     """Averages over `SETS` sets of max(KS) weights; for smaller k over as many more."""
-    weights = _pool(model, digit, 0)
+    weights = pool(model, digit, 0)
     blocks = [weights.unflatten(0, (-1, k)) for k in KS]
     estimates = [torch.logsumexp(block, 1) - torch.tensor(k).log() for block, k in zip(blocks, KS, strict=True)]
     return Expected(
@@ -78,5 +78,6 @@ def expected(model: str, digit: int) -> Expected:
 
 
 @lru_cache(maxsize=64)
-def _pool(model: str, digit: int, turn: int) -> LogWeights:
+def pool(model: str, digit: int, turn: int) -> LogWeights:
+    """All log-weights of so many sets, made at once; `turn` counts them."""
     return log_weights(load(model), digits()[digit : digit + 1], SETS * KS[-1], turn, first=digit)

@@ -13,6 +13,10 @@ CERTAIN = (
     f"Certain: more than {LEAST:g} nats, which other noise alone does not make, with an error of at most "
     f"{100 * LEVEL:.0f} in 100 over all evaluations of an experiment together. ± is two standard errors, paired."
 )
+QUESTION = (
+    "**Better for training, too?** One trained VAE goes on twice, once with each formula: recorded. Train repeats it."
+)
+COMPARED_AFTER = "They are compared after step {step:,}."
 NOTHING_YET = "The models are the same so far."
 YOUTH = 300_000  # images: five passes over the training set of MNIST, and the overtaking is over
 YOUNG = "That is expected of a young model: it gains most while every one of the k draws has to explain the image."
@@ -53,7 +57,7 @@ def _next(history: History) -> str:
     """When runs that start with the same weights are compared first."""
     if history.spec is None or len(history.snapshots) > 1 or history.outcome:
         return ""
-    return f" They are compared after step {history.spec.next_snapshot(0):,}."
+    return f" {COMPARED_AFTER.format(step=history.spec.next_snapshot(0))}"
 
 
 def _side(verdict: Verdict) -> str:

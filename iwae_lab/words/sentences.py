@@ -20,9 +20,8 @@ from iwae_lab.history.reading import Reading
 from iwae_lab.words.glossary import TERMS as TERMS
 from iwae_lab.words.glossary import Dialect as Dialect
 from iwae_lab.words.glossary import say as say
-from iwae_lab.words.numbers import minus, plus_minus, true_minus
+from iwae_lab.words.numbers import minus, plus_minus
 
-TITLE = "Why is the importance weighted bound better?"
 QUESTION = (
     "Take k {draws} of the {h} of an image from the {q} and weigh each, "
     r"$w_i = p_\theta(x, h_i) / q_\phi(h_i \mid x)$. With the same {draws}, at the same cost, two formulas look alike: "
@@ -32,6 +31,10 @@ EQUATIONS = (
     r"\underbrace{\tfrac1k\textstyle\sum_i \log w_i}_{\text{minibatch ELBO (dashed)}}"
     r"\;\le\;\underbrace{\log \tfrac1k\textstyle\sum_i w_i}_{\text{estimates } L_k \text{ (solid)}}"
 )
+SETTINGS_BUTTON = "Settings"
+STORY = "Why? In five sentences"
+EXAMPLES = "Examples"
+SETTINGS_HIDDEN = "This link hides the settings, so nothing new is trained from it."
 SETTINGS = "Settings of your own experiment"
 TRAINED_BY = "trained by"
 MODEL = "model"
@@ -47,7 +50,6 @@ RESET_HELP = "Ends this run and goes back to the recorded experiment. Your setti
 GO_ON_HELP = "Trains on from the last saved state."
 VIEW_K = "view k"
 VIEW_K_HELP = "Reads both bounds at another k from the same samples. It starts no work and changes no training."
-CURVES_HEADING = "Training curves"
 PANEL_HEADING = "What the models learned"
 WHOSE_WORDS = "whose words"
 WHOSE_WORDS_HELP = "The same things have other names in statistics and in deep learning."
@@ -68,8 +70,17 @@ PAPER_NOTE = (
     "its schedule (`iwae reproduce`). Shorter training costs all models some nats. Compare within a row: the IWAE is "
     "ahead of the VAE, and by more the larger k is."
 )
-NO_STEP = "Press Step for one training step, or Slow for one every few seconds: each is told here in four parts."
-TOUR_HELP = "Eight short questions; the first and the last one train."
+NO_STEP = "While a run goes on, Step makes one training step and Slow one every few seconds: each is shown here."
+BESIDE = {"curves": "Training curves", "step": "One step"}
+FLOW = {
+    "image": "one image",
+    "q": "q",
+    "draws": "{draws} by log w; their pull",
+    "averages": "averages, nats",
+    "elbo": "of the logs",
+    "bound": "log of average",
+    "tip": "{label}, {draw} {number}: log w {before} → {after}; pull {pull}",
+}
 READ_ONLY = "You are watching this experiment; whoever started it controls it."
 SETTINGS_NOTE = (
     "All models start from the same weights and see the same images, binarisation and noise. "
@@ -80,7 +91,6 @@ PRECISION = (
     "models alike; differences are paired (same images, same noise) and far more certain."
 )
 RECORDED = "Recorded experiment"
-WHICH_RECORDED = "recorded experiment shown"
 WORSE_ELBO = (
     "$L_k$ asks that some of the k {draws} explain the image, the ELBO that all of them do. So the {q} spreads out: "
     "alone it is a worse {posterior}, with its weights a better one. Its ELBO misjudges such a model."
@@ -184,20 +194,15 @@ def _lead(lead: Estimate, first: str, last: str) -> str:
     return f"{last} is {side} by {plus_minus(Estimate(abs(lead.mean), lead.stderr))} nats"
 
 
-def step_story(labels: Sequence[str], seen: Closeup) -> list[str]:
-    """One training step on one image in four sentences: draw, weigh, average, gradient."""
-    ks = " and ".join(f"{k} for {label}" for k, label in zip(seen.ks, labels, strict=True))
-    spreads, averages, pulls = [], [], []
-    for label, before, bounds, pull in zip(labels, seen.before, seen.bounds, seen.pulls, strict=True):
-        low, high = np.nanmin(before), np.nanmax(before)
-        spreads.append(true_minus(f"{label} from {low:.0f} to {high:.0f}"))
-        (elbo, elbo_after), (iwae, iwae_after) = bounds
-        averages.append(true_minus(f"{label}: mean of the logs {elbo:.1f}, log of the mean {iwae:.1f}"))
-        gains = f"they move by {minus(elbo_after - elbo, 2, '+')} and {minus(iwae_after - iwae, 2, '+')}"
-        pulls.append(f"{label} pulls its strongest {{draw}} with {np.nanmax(np.abs(pull)):.2f}; {gains}")
-    return [
-        f"**1. Draw** {{draws}} of the {{h}} of one image of the minibatch from the {{q}}: {ks}.",
-        f"**2. Weigh** each: log w goes {', '.join(spreads)}.",
-        f"**3. Average**, in two ways. {'; '.join(averages)}.",
-        f"**4. Gradient.** Every {{draw}} pulls on its own log w. {'; '.join(pulls)}.",
-    ]
+def step_told(labels: Sequence[str], seen: Closeup) -> str:
+    """One training step on one image: how many of its draws each run pulls on, and what becomes of both averages."""
+    told = []
+    for label, bounds, pull in zip(labels, seen.bounds, seen.pulls, strict=True):
+        known = np.abs(pull[np.isfinite(pull)])
+        spread = known.sum() ** 2 / np.square(known).sum() if known.any() else 0.0
+        moves = [f"{minus(before, 1)} {minus(after - before, 2, '+')}" for before, after in bounds]
+        told.append(
+            f"{label} pulls as on {spread:.1f} of {len(known)} {{draws}}, at most by {known.max(initial=0):.2f}: "
+            f"average of the logs {moves[0]}, log of the average {moves[1]}"
+        )
+    return f"Step {seen.step:,} for one image, in nats. {'; '.join(told)}."

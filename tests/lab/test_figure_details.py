@@ -11,7 +11,7 @@ from iwae_lab.figures import FIGURES
 from iwae_lab.history.history import History
 from iwae_lab.history.view import View
 from iwae_lab.records.log import read_log
-from tests.support.history import closeup, history, snapshot
+from tests.support.history import history, snapshot
 
 RECORDED = Path(__file__).parents[2] / "iwae_lab/assets/recorded/long.jsonl.xz"
 
@@ -74,19 +74,3 @@ def test_the_plane_has_a_panel_for_each_run_that_has_one() -> None:
     assert cloud.x == pytest.approx(seen.plane_samples[1, :10, 1, 0].astype(float))
     assert cloud.customdata.sum() == pytest.approx(1)
     assert (np.argsort(cloud.marker.size) == np.argsort(cloud.customdata)).all()
-
-
-def test_the_closeup_joins_each_sample_before_and_after() -> None:
-    figure = FIGURES["closeup"](history(), View())
-    seen = closeup()
-    paths = [trace for trace in figure.data if trace.mode == "lines" and not trace.name]
-    for run, (path, count) in enumerate(zip(paths, (5, 5, 50), strict=True)):
-        ends = np.reshape(path.y, (-1, 3))
-        assert len(ends) == count
-        assert ends[:, 0] == pytest.approx(seen.before[run, :count])
-        assert ends[:, 1] == pytest.approx(seen.after[run, :count])
-        assert np.isnan(ends[:, 2]).all()
-    lines = {trace.name: trace for trace in figure.data if trace.name}
-    assert lines["IWAE k=5: ELBO"].y.tolist() == seen.bounds[1, 0].tolist()
-    assert lines["IWAE k=5: L<sub>k</sub>"].y.tolist() == seen.bounds[1, 1].tolist()
-    assert figure.layout.xaxis.ticktext[2] == "before<br>IWAE k=5"

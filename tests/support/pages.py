@@ -9,11 +9,22 @@ APP = Path(__file__).parents[2] / "app.py"
 RUN_LINK = re.compile(r"[?&]run=([0-9a-f]{32})")
 # Charts in the order of the page: against k, training curves, and one of "what the models learned" if it is a chart.
 BOUNDS, CURVES, PANEL = (f"document.querySelectorAll('.live-chart-plot')[{index}]" for index in range(3))
+PICTURE, FLOW = ".opening-plot", ".flow circle"
 STATUS = ".live-html:has(progress)"
 HEADLINE = ".live-html .headline"
 
 
+def open_settings(page: Page) -> None:
+    """Bring the settings on the screen, where they are not."""
+    settle(page)
+    sidebar = page.get_by_test_id("stSidebar")
+    if sidebar.get_attribute("aria-expanded") != "true":
+        page.get_by_role("button", name="Settings", exact=True).click()
+    expect(sidebar).to_have_attribute("aria-expanded", "true")
+
+
 def set_number(page: Page, label: str, value: str) -> None:
+    open_settings(page)
     field = page.get_by_label(label, exact=True)
     field.fill(value)
     field.press("Enter")
@@ -26,6 +37,12 @@ def button(page: Page, name: str) -> Locator:
 
 def press(page: Page, name: str) -> None:
     button(page, name).click()
+
+
+def example(page: Page, label: str) -> None:
+    """Choose one of the examples."""
+    press(page, "Examples")
+    page.get_by_role("button", name=label, exact=True).click()
 
 
 def settle(page: Page) -> None:

@@ -13,10 +13,13 @@ from tests.support.pages import (
     APP,
     BOUNDS,
     CURVES,
+    FLOW,
     HEADLINE,
     PANEL,
+    PICTURE,
     STATUS,
     button,
+    open_settings,
     press,
     set_number,
     settle,
@@ -56,20 +59,26 @@ def test_a_first_visitor_sees_the_recorded_experiment(open_page: Open, url: str)
     expect(button(page, "Stop")).to_have_count(0)  # there is nothing to stop
 
 
-@pytest.mark.parametrize(("width", "height"), [(1366, 768), (390, 844)])
-def test_the_first_screen_holds_the_question_the_answer_and_the_chart(
+@pytest.mark.parametrize(("width", "height"), [(1366, 768), (1024, 768), (390, 844)])
+def test_the_first_screen_holds_the_question_the_answer_the_picture_and_train(
     open_page: Open, url: str, width: int, height: int
 ) -> None:
-    page = open_page(url, width=width, height=height)
+    page = open_page(f"{url}/?k=2&batch_size=2&steps=1000000", width=width, height=height)
     expect(page.locator(HEADLINE)).to_contain_text(re.compile(r"\+0\.\d\d ± 0\.\d\d nats\s+IWAE is ahead of VAE"))
     settle(page)
-    page.wait_for_function(f"{BOUNDS}?._fullData?.length > 2")
-    marker = page.locator(".live-chart").first.locator(".shapelayer path").first
-    for seen in (page.get_by_role("heading", level=1), page.locator(HEADLINE), button(page, "Train"), marker):
+    first = page.get_by_role("heading", level=1), page.get_by_text("Because it climbs with k."), page.locator(PICTURE)
+    for seen in (*first, page.locator(HEADLINE), button(page, "Train")):
         box = seen.bounding_box()
         assert box
-        assert 0 <= box["y"] < height
-    assert box["y"] + 0.7 * box["height"] < height  # most of the chart
+        assert 0 <= box["y"] < box["y"] + box["height"] <= height
+    # Once something is trained, the charts take the place of the picture.
+    press(page, "Train")
+    expect(page.locator(PICTURE)).to_have_count(0)
+    wait_for_step(page, 1)
+    chart = page.locator(".live-chart").first.bounding_box()
+    assert chart
+    assert chart["y"] + 0.5 * chart["height"] < height
+    stop(page)
 
 
 def test_train_proves_it(open_page: Open, url: str) -> None:
@@ -83,6 +92,7 @@ def test_train_proves_it(open_page: Open, url: str) -> None:
 
 def test_another_network_starts_from_random_weights(open_page: Open, url: str) -> None:
     page = open_page(url)
+    open_settings(page)
     expect(page.get_by_role("combobox", name="start from")).to_have_value("trained VAE with k = 1")
     page.get_by_role("combobox", name=re.compile("^model")).click()
     page.get_by_role("option", name="two stochastic layers, 100 and 50 units").click()
@@ -187,6 +197,7 @@ def test_any_estimators_on_any_model(open_page: Open, url: str) -> None:
     # What cannot be trained is refused, with what can be: VAE needs continuous latent variables.
     expect(page.get_by_text(re.compile("vae needs continuous.*Use estimator='reinforce_loo'"))).to_be_visible()
     expect(button(page, "Train")).to_be_disabled()
+    open_settings(page)
     page.get_by_label("run 1, trained by").click()
     page.get_by_role("option", name="VIMCO", exact=True).click()
     page.get_by_label("run 2, trained by").click()
@@ -278,14 +289,14 @@ def test_step_slow_motion_and_swap(open_page: Open, url: str) -> None:
     press(page, "Pause")
     expect(page.locator(STATUS)).to_contain_text("Paused: step")
     press(page, "Step")
-    # A step shows what it did: k log-weights of each model, before and after.
-    page.wait_for_function(f"{PANEL}?._fullData?.length > 2")
+    # A step shows what it did, beside the main chart: k draws of each model and how strongly each is pulled.
+    expect(page.locator(FLOW)).to_have_count(10)
     made = step(page)
     press(page, "Step")
     wait_for_step(page, made + 1)
     press(page, "Slow")
     wait_for_step(page, made + 2)
-    expect(page.locator(".live-html")).to_contain_text(["1. Draw"])
+    expect(page.locator(".flow figcaption")).to_contain_text(re.compile(r"VAE pulls as on 5\.0 of 5 draws.*IWAE pulls"))
     page.get_by_role("button", name="Swap", exact=True).click()
     page.get_by_label("from now on trained by").click()
     page.get_by_role("option", name="DReG", exact=True).click()

@@ -1,4 +1,4 @@
-"""Many people, links, presets, the tour, the sweep, and what can be taken home, in a real browser."""
+"""Many people, links, examples, the sweep, and what can be taken home, in a real browser."""
 
 import json
 import os
@@ -16,8 +16,9 @@ from tests.support.pages import (
     RUN_LINK,
     STATUS,
     button,
+    example,
+    open_settings,
     press,
-    settle,
     step,
     stop,
     train,
@@ -102,6 +103,7 @@ def test_a_hostile_address_gives_defaults_and_says_so(open_page: Open, url: str)
 
 def test_settings_travel_in_the_address(open_page: Open, url: str) -> None:
     page = open_page(f"{url}/?runs=iwae:k=7,renyi:alpha=0.5&k=9&seed=5&steps=77&words=deep learning&plot=difference")
+    open_settings(page)
     expect(page.get_by_label("run 2, trained by")).to_be_visible()
     expect(page.get_by_label("own k").first).to_have_value("7")
     expect(page.get_by_label("alpha")).to_have_value("0.5")
@@ -130,43 +132,29 @@ def test_files_to_take_home(open_page: Open, url: str) -> None:
     assert "<!doctype html>" in texts["The whole experiment"]
 
 
-@pytest.mark.parametrize("label", ["k = 1: the same", "Binary latent variables: VIMCO"])
-def test_a_preset_trains_and_says_what_to_notice(open_page: Open, url: str, label: str) -> None:
+def test_an_example_opens_finished_and_train_repeats_it(open_page: Open, url: str) -> None:
     page = open_page(url)
-    page.get_by_role("button", name=label).click()
+    example(page, "k = 1: the same")
+    expect(page.get_by_test_id("stAlert")).to_contain_text("k = 1: the same. With")
+    expect(page.get_by_test_id("stAlert")).to_contain_text("Recorded: Train repeats it live.")
+    page.wait_for_function(f"{BOUNDS}?.layout?.shapes?.[0].x0 == 1")
+    lines = y_values(page, BOUNDS)
+    assert lines["VAE: L<sub>k</sub>"] == lines["IWAE: L<sub>k</sub>"]
+    assert not RUN_LINK.search(page.url)
+    press(page, "Train")
     page.wait_for_url(RUN_LINK)
     wait_for_step(page, 1)
-    expect(page.get_by_test_id("stAlert")).to_contain_text(label)
-    if label.startswith("k = 1"):
-        page.wait_for_function(f"{BOUNDS}._fullData?.length > 2", timeout=60_000)
-        lines = y_values(page, BOUNDS)
-        assert lines["VAE: L<sub>k</sub>"] == lines["IWAE: L<sub>k</sub>"]
+    expect(page.get_by_test_id("stAlert")).not_to_contain_text("Recorded")
     stop(page)
 
 
-def test_the_tour_asks_before_it_tells(open_page: Open, url: str) -> None:
+def test_an_example_without_a_recording_trains(open_page: Open, url: str) -> None:
     page = open_page(url)
-    page.get_by_role("button", name="Tour", exact=True).click()
-    expect(page.get_by_text("1 of 8.")).to_be_visible()
-    expect(page.get_by_role("button", name="Train and see")).to_be_disabled()
-    settle(page)
-    page.get_by_role("button", name="Next").click()
-    expect(page.get_by_text("2 of 8.")).to_be_visible()
-    page.get_by_text("It rises", exact=True).click()
-    page.get_by_role("button", name="Show me").click()
-    expect(page.get_by_text(re.compile("You said “It rises”. It stays at −"))).to_be_visible()
-    page.wait_for_function(f"{BOUNDS}?.layout?.shapes?.[0].x0 == 5000")
-    for number in range(3, 9):
-        settle(page)
-        page.get_by_role("button", name="Next").click()
-        expect(page.get_by_text(f"{number} of 8.")).to_be_visible()
-    page.get_by_text("Not at all", exact=True).click()
-    page.get_by_role("button", name="Train and see").click()
+    example(page, "Binary latent variables: VIMCO")
     page.wait_for_url(RUN_LINK)
-    expect(page.get_by_text(re.compile("Right. Not at all"))).to_be_visible()
+    wait_for_step(page, 1)
+    expect(page.get_by_test_id("stAlert")).to_contain_text("Binary latent variables: VIMCO")
     stop(page)
-    page.get_by_role("button", name="Leave the tour").click()
-    expect(page.get_by_text("8 of 8.")).to_have_count(0)
 
 
 def test_a_sweep_over_training_k(open_page: Open, url: str) -> None:

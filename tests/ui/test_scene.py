@@ -132,7 +132,7 @@ def failed() -> str:
     return folder.name
 
 
-@pytest.mark.parametrize("part", ["headline", "reading", "digits", "story", "status", "members"])
+@pytest.mark.parametrize("part", ["headline", "reading", "digits", "status", "members"])
 def test_labels_and_errors_that_are_html_are_shown_as_text(
     part: str, failed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

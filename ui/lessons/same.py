@@ -23,7 +23,7 @@ MODELS = names("one_layer")
 FIRST, LAST, BETWEEN = VIEWS = ("log first", "log last", "difference")
 SETTINGS = {
     "same_model": one_of(MODELS[0] if MODELS else "", MODELS, "model"),
-    "same_digit": one_of(7, tuple(range(10)), "digit"),
+    "same_digit": one_of(4, tuple(range(10)), "digit"),
     "same_k": one_of(8, KS, "k"),
     "same_view": choice(FIRST, VIEWS, "where is the log?"),
     "same_redraw": number(0, Limits(0, 100_000, "redraws")),

@@ -47,22 +47,14 @@ _HTML_CSS = """
 .live-html progress { accent-color: var(--st-primary-color); display: block; height: 0.6rem; width: 100%; }
 .live-html .quiet { color: var(--st-gray-text-color); font-size: 0.85rem; }
 .live-html .notice { border-left: 0.3rem solid var(--st-orange-color); padding: 0.2rem 0.6rem; }
+.live-html .question { font-size: 1rem; margin: 0 0 0.25rem; }
+@media (max-width: 700px) { .live-html .question { display: none; } }
 .live-html .headline p { align-items: baseline; column-gap: 1rem; display: flex; flex-wrap: wrap; margin: 0; }
 .live-html .headline strong { font-size: 1.9rem; font-variant-numeric: tabular-nums; line-height: 1.3;
   white-space: nowrap; }
 .live-html .headline span { flex: 1; font-size: 1rem; min-width: 16rem; }
 .live-html .headline .unsure { color: var(--st-gray-text-color); font-weight: 400; }
 .live-html .headline .sure { color: var(--st-primary-color); }
-.live-html .story { padding: 0; list-style: none; }
-.live-html .story li { border-left: 0.3rem solid var(--st-border-color); margin: 0 0 0.4rem; padding: 0.1rem 0.6rem; }
-@media (prefers-reduced-motion: no-preference) {
-  .live-html .story li { animation: lit 1.4s both; }
-  .live-html .story li:nth-child(2) { animation-delay: 1.4s; }
-  .live-html .story li:nth-child(3) { animation-delay: 2.8s; }
-  .live-html .story li:nth-child(4) { animation-delay: 4.2s; }
-}
-@keyframes lit { from { opacity: 0.25; } 20% { background: var(--st-secondary-background-color);
-  border-color: var(--st-primary-color); } to { opacity: 1; } }
 .live-spoken { clip-path: inset(50%); height: 1px; overflow: hidden; position: absolute; width: 1px; }
 """
 

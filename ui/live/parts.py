@@ -1,16 +1,21 @@
-"""The live parts: figures, the status line, the numbers, digits, one step told slowly, a sweep, and a poll."""
+"""The live parts: figures, the status line, the numbers, digits, one step as it flows, a sweep, and a poll."""
 
 from typing import Any
 
+import numpy as np
+
+from iwae_core.evaluation.estimate import estimate
 from iwae_core.training.events import Failed
 from iwae_lab.engines import State
 from iwae_lab.figures import COLOURS, FIGURES, NO_EVALUATION, against_training_k, digit_sheet, sweep_summary
+from iwae_lab.history.history import History
 from iwae_lab.history.reading import read_at
 from iwae_lab.history.sweep import points
+from iwae_lab.shipped.recording import FIRST
 from iwae_lab.words import headline as headlines
 from iwae_lab.words import sentences as words
 from iwae_lab.words.numbers import plus_minus
-from iwae_lab.words.templates import macros
+from iwae_lab.words.templates import data_url, macros
 from ui.live import polls
 from ui.live.chart import figure_json
 from ui.live.scene import PARTS, Look, Part, Scene, part, scene_of
@@ -75,7 +80,31 @@ def headline(scene: Scene) -> dict[str, Any]:
     if not told:
         return {"html": HTML.paragraph(headlines.NOTHING_YET if scene.state is None else words.LOADING_WORKER)}
     rows = [(headlines.lead(verdict), verdict.since is not None, text) for verdict, text in told]
-    return {"html": HTML.headline(rows, headlines.CERTAIN), "spoken": " ".join(headlines.spoken(told))}
+    question = headlines.QUESTION if scene.state is None and scene.look.recorded == FIRST else ""
+    return {"html": HTML.headline(question, rows, headlines.CERTAIN), "spoken": " ".join(headlines.spoken(told))}
+
+
+def lead_of(history: History) -> dict[str, Any]:
+    """How far the last run is ahead of the first in L_k at the yardstick, evaluation by evaluation."""
+    leads = [estimate(seen.iwae[-1, -1] - seen.iwae[0, -1]) for seen in history.snapshots]
+    return {
+        "steps": [seen.step for seen in history.snapshots],
+        "lead": [round(float(lead.mean), 3) for lead in leads],
+        "error": [round(2 * float(lead.stderr), 3) for lead in leads],
+        "last": history.spec.steps if history.spec else 0,
+    }
+
+
+@part
+def proof(scene: Scene) -> dict[str, Any]:
+    """The lead so far, and what it means, for the last act of the story."""
+    told = headlines.told(scene.history, formulas=False)
+    texts = [_notice(scene) if scene.state else "", *(f"{headlines.lead(verdict)}. {said}" for verdict, said in told)]
+    return lead_of(scene.history) | {
+        "text": " ".join(filter(None, texts)) or headlines.COMPARED_AFTER.format(step=scene.spec.next_snapshot(0)),
+        "active": scene.state is not None and scene.state.active,
+        "status": _status(scene) if scene.state else "",
+    }
 
 
 @part
@@ -95,16 +124,25 @@ def digits(scene: Scene) -> dict[str, Any]:
 
 
 @part
-def story(scene: Scene) -> dict[str, Any]:
-    """The newest single step in four parts, lit up one after the other."""
-    seen, dialect = scene.history.closeup, scene.dialect
+def flow(scene: Scene) -> dict[str, Any]:
+    """The newest single step: for each run its draws before and after, what pulled on them, and both averages."""
+    seen, labels, dialect = scene.history.closeup, scene.history.labels, scene.dialect
     if seen is None:
-        return {"html": HTML.paragraph(words.NO_STEP)}
-    rows = [(words.say("{x}", dialect), digit_sheet(seen.image[None]), "currentColor")]
-    for label, pictures, colour in zip(scene.history.labels, seen.decoded, COLOURS, strict=False):
-        rows.append((f"{label}: what its first draws say", digit_sheet(pictures), colour))
-    told = [words.say(text, dialect) for text in words.step_story(scene.history.labels, seen)]
-    return {"html": HTML.story(told, rows)}
+        return {"missing": words.NO_STEP}
+    runs = []
+    for run, (label, colour, k) in enumerate(zip(labels, COLOURS, seen.ks, strict=False)):
+        known = np.isfinite(seen.before[run])
+        numbers = {name: getattr(seen, name)[run][known].tolist() for name in ("before", "after", "pulls")}
+        pictures = [data_url(digit_sheet(picture[None])) for picture in seen.decoded[run][:k]]
+        bounds = seen.bounds[run].tolist()
+        runs.append({"label": label, "colour": colour, "k": k, "bounds": bounds, "pictures": pictures} | numbers)
+    return {
+        "step": seen.step,
+        "image": data_url(digit_sheet(seen.image[None])),
+        "runs": runs,
+        "words": {name: words.say(text, dialect) for name, text in words.FLOW.items()},
+        "text": words.say(words.step_told(labels, seen), dialect),
+    }
 
 
 @part
@@ -114,9 +152,12 @@ def status(scene: Scene) -> dict[str, Any]:
     described = words.describe(spec)
     if state is None:
         return {"html": HTML.recorded(words.RECORDED, described), "state": None}
-    text = words.status(history, spec, state, engine().position(scene.look.experiment))
-    html = HTML.status(text, history.step, spec.steps, _notice(scene), described)
+    html = HTML.status(_status(scene), history.step, spec.steps, _notice(scene), described)
     return {"html": html, "state": state.value}
+
+
+def _status(scene: Scene) -> str:
+    return words.status(scene.history, scene.spec, str(scene.state), engine().position(scene.look.experiment))
 
 
 def _notice(scene: Scene) -> str:

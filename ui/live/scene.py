@@ -18,26 +18,26 @@ from iwae_lab.engines import State, UnknownExperimentError
 from iwae_lab.history.history import History
 from iwae_lab.history.sweep import MAX_MEMBERS
 from iwae_lab.history.view import View
-from iwae_lab.shipped.recording import FIRST, LABELS, recording
+from iwae_lab.shipped.recording import FIRST, NAMES, recording
 from iwae_lab.words.glossary import Dialect
 from ui.live import polls
 from ui.session import engine
 
 LOGGER = logging.getLogger(__name__)
-LIVELY = ("status", "curves", "closeup", "members")  # follow each step; the others follow evaluations
+LIVELY = ("status", "curves", "flow", "members", "proof")  # follow each step; the others follow evaluations
 CACHED = 128  # drawings kept for the next who sees the same
 VIEWED = ("k", "at", "x", "digit", "words")
 # What of a look these parts show; all others may show any of it.
 SHOWN: dict[str, tuple[str, ...]] = {
     "curves": ("x",),
-    "closeup": (),
     "times": (),
     "status": (),
     "sweep": (),
     "members": (),
     "poll": (),
     "headline": ("at",),
-    "story": ("words",),
+    "proof": (),
+    "flow": ("words",),
     "digits": ("at", "words"),
     "reading": ("k", "at", "words"),
     "bounds": ("k", "at"),
@@ -73,7 +73,7 @@ class Look:
             if type(getattr(look, name)) is not kind:
                 raise ValueError(f"{name} has the wrong type")
         axis, digit = look.x in ("steps", "samples", "seconds"), 0 <= look.digit < DIGITS
-        if look.part not in PARTS or look.recorded not in LABELS or not axis or not digit:
+        if look.part not in PARTS or look.recorded not in NAMES or not axis or not digit:
             raise ValueError("there is no such part, recording, axis or digit")
         if len(look.experiments) > MAX_MEMBERS:
             raise ValueError("these are more experiments than a sweep has")

@@ -6,24 +6,26 @@ import streamlit as st
 
 from iwae_lab.engines import State
 from iwae_lab.figures import FIGURES
-from iwae_lab.shipped.recording import LABELS, recording
+from iwae_lab.shipped.recording import recording
 from iwae_lab.words import sentences as words
-from ui.controls import buttons, settings
+from ui.controls import buttons, settings, words_switch
 from ui.live.components import live_figure, live_html, live_poll, scrubber
+from ui.live.drawer import drawer
+from ui.live.flow import flow
 from ui.live.scene import Look
 from ui.markdown import plain
+from ui.pages import story_page
 from ui.pages.presets import presets, remark
 from ui.pages.projector import project
 from ui.pages.share import share
-from ui.pages.tour import go, tour
 from ui.session import current_experiment, engine
-from ui.settings import PANELS, PLOTS, choose, remember, restore
+from ui.settings import PANELS, PLOTS, remember, restore
 from ui.visitor import visitor
 
 
 def show() -> None:
     """Draw the page. What changes while a run goes on comes over the web socket, not by drawing the page again."""
-    refused = restore()
+    unknown = restore()
     if st.session_state["projector"]:
         experiment = current_experiment()
         project(partial(_look, experiment), experiment, st.session_state["plot"])
@@ -31,18 +33,16 @@ def show() -> None:
         return
     # In one place, whatever it holds: the charts further down would be mounted anew if it moved them.
     with st.container():
-        _title()
-        for text in refused:
+        for text in unknown:
             st.warning(plain(f"{text}. The default is used instead."))
         hidden = st.session_state["hide"]
-        trainable = settings() if not hidden else False
+        refused = settings() if not hidden else words.SETTINGS_HIDDEN
         experiment = current_experiment()
         state = engine().state(experiment) if experiment else None
-        tour()
         if experiment:
             live_poll(_look(experiment, "poll"), key="poll")
         live_html(_look(experiment, "headline"), key="headline")
-        _controls(experiment, state, trainable)
+        _controls(experiment, state, refused)
     # Without controls nothing depends on the state, and a class needs no hundred script runs when it changes.
     live_html(_look(experiment, "status"), key="status", state=None if hidden == "controls" else state)
     _view(experiment)
@@ -52,45 +52,27 @@ def show() -> None:
     remember()
 
 
-def _controls(experiment: str | None, state: State | None, trainable: bool) -> None:
+def _controls(experiment: str | None, state: State | None, refused: str) -> None:
     hidden = st.session_state["hide"]
-    if experiment and state and state.active and not engine().owns(experiment, visitor()):
+    watching = bool(experiment and state and state.active and not engine().owns(experiment, visitor()))
+    if watching:
         st.info(words.READ_ONLY, icon=":material/visibility:")
-    elif hidden != "controls":
-        buttons(experiment, state, trainable)
-    if not experiment and not hidden:
-        names = list(LABELS)
-        st.segmented_control(
-            words.WHICH_RECORDED,
-            names,
-            format_func=LABELS.__getitem__,
-            key="recorded",
-            required=True,
-            on_change=choose,
-            kwargs={"at": -1},
-            label_visibility="collapsed",
-        )
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+        if not watching and hidden != "controls":
+            buttons(experiment, state, refused)
+        if not hidden:
+            presets()
+            drawer(words.SETTINGS_BUTTON, key="drawer")
+            if not experiment:
+                st.page_link(story_page(), label=words.STORY, icon=":material/auto_stories:", width="content")
+        words_switch()
+    if refused and not watching and hidden != "controls" and not (state and state.active):
+        st.warning(plain(refused), icon=":material/block:")
     remark()
 
 
-def _title() -> None:
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.title(words.TITLE, anchor=False)
-        if not st.session_state["tour"]:
-            st.button("Tour", icon=":material/explore:", help=words.TOUR_HELP, on_click=go, args=(1,))
-        options = list(words.Dialect)
-        label, text = words.WHOSE_WORDS, words.WHOSE_WORDS_HELP
-        st.selectbox(
-            label, options, format_func=str.capitalize, key="words", help=text, width=150, label_visibility="collapsed"
-        )
-
-
 def _question() -> None:
-    """What is compared, and what else to try."""
-    if st.session_state["tour"]:
-        return  # the tour asks its own questions
-    if not st.session_state["hide"]:
-        presets()
+    """What is compared."""
     dialect = st.session_state["words"]
     question, equations = st.columns([3, 2], gap="medium", vertical_alignment="center")
     question.markdown(words.say(words.QUESTION, dialect))
@@ -112,10 +94,7 @@ def _view(experiment: str | None) -> None:
     with wide:
         _against_k(look, spec.eval_ks)  # type: ignore[union-attr]
     with narrow:
-        st.subheader(words.CURVES_HEADING, anchor=False)
-        live_figure(look("curves"), key="curves", height=300)
-        axes = ["steps", "samples", "seconds"]
-        st.segmented_control("axis of the training curves", axes, key="x", required=True, label_visibility="collapsed")
+        _beside(look)
         _panel(look)
     remember()
 
@@ -139,6 +118,28 @@ def _against_k(look: partial[Look], ks: tuple[int, ...]) -> None:
     live_html(look("reading"), key="reading")
 
 
+def _beside(look: partial[Look]) -> None:
+    beside, label = st.session_state["beside"], "beside the plot"
+    st.subheader(words.BESIDE[beside], anchor=False)
+    with st.container():  # one place, whatever it holds
+        if beside == "step":
+            flow(look("flow"), key="flow")
+        else:
+            live_figure(look("curves"), key="curves", height=300)
+    with st.container(horizontal=True, gap="small"):
+        st.segmented_control(
+            label,
+            list(words.BESIDE),
+            format_func=words.BESIDE.__getitem__,
+            key="beside",
+            required=True,
+            label_visibility="collapsed",
+        )
+        if beside == "curves":
+            axes, label = ["steps", "samples", "seconds"], "axis of the training curves"
+            st.segmented_control(label, axes, key="x", required=True, label_visibility="collapsed")
+
+
 def _panel(look: partial[Look]) -> None:
     state = st.session_state
     label = "what the models learned"
@@ -152,7 +153,5 @@ def _panel(look: partial[Look]) -> None:
         return
     if panel in ("weights", "plane"):
         st.segmented_control("digit", range(10), format_func=lambda index: f"{index + 1}", key="digit", required=True)
-    if panel == "closeup":
-        live_html(look("story"), key="story")
     live_figure(look(panel), key=panel, height=360)
     st.caption(words.say(FIGURES[panel].caption, state["words"]))

@@ -6,10 +6,13 @@ from typing import Any, NamedTuple
 import streamlit as st
 
 from iwae_lab.words.glossary import say
+from iwae_lab.words.sentences import EXAMPLES
 from ui.controls import already_trains, leave, train
+from ui.session import shown_experiment
 from ui.settings import EXPERIMENT, VIEW, choose, from_scratch
 
 LARGEST = 10_000
+REPEATS = " Recorded: Train repeats it live."
 
 
 class Preset(NamedTuple):
@@ -19,23 +22,33 @@ class Preset(NamedTuple):
     notice: str
     settings: Mapping[str, Any]
     scratch: bool = False  # from random weights, not from a trained VAE
+    recorded: str = ""  # opens finished, with this recording
 
 
 VIEWS = {name: VIEW[name].default for name in ("plot", "view_k")}
 PRESETS = (
     Preset(
+        "The proof",
+        "Two copies of one trained VAE, one trained on with each formula. Compare solid to solid at the right end; the "
+        "IWAE's dashed line is the price.",
+        {},
+        recorded="proof",
+    ),
+    Preset(
         "k = 1: the same",
         "With one {draws} each, both formulas are the same number, so both models take the same steps. "
         "Their curves lie on top of each other, digit for digit.",
         {"runs": "vae,iwae", "k": 1, "steps": 600, "view_k": 1},
+        recorded="same",
     ),
     Preset(
         "From scratch",
         "Both from random weights: expect patience. The IWAE's dashed line falls behind at once, and for about three "
         "epochs, some minutes here, its solid line too: a young model gains most while every {draws} has to explain "
-        "the image. Then it overtakes at the right end, and stays ahead.",
-        {"runs": "vae,iwae", "k": 50, "view_k": LARGEST},
+        "the image. Then it overtakes at the right end, and stays ahead. Replay it with the slider below the plot.",
+        {"runs": "vae,iwae", "k": 50, "steps": 6000, "eval_images": 400, "eval_k": 5000, "view_k": LARGEST},
         scratch=True,
+        recorded="long",
     ),
     Preset(
         "Swap midway",
@@ -80,9 +93,8 @@ PRESETS = (
 
 
 def presets() -> None:
-    """A button for each preset."""
-    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        st.caption("Try:", width="content")
+    """A menu with a button for each preset."""
+    with st.popover(EXAMPLES, icon=":material/experiment:"):
         for index, preset in enumerate(PRESETS):
             label = say(preset.label, st.session_state["words"])
             st.button(label, type="tertiary", on_click=_start, args=(index,), key=f"preset_{index}")
@@ -91,19 +103,24 @@ def presets() -> None:
 def remark() -> None:
     """What to notice in the preset chosen, if there is one."""
     state = st.session_state
-    if state["preset"] >= 0 and not state["tour"]:
+    if state["preset"] >= 0:
         preset = PRESETS[state["preset"]]
-        st.info(f"**{say(preset.label, state['words'])}.** {say(preset.notice, state['words'])}")
+        again = REPEATS if preset.recorded and not shown_experiment() else ""
+        st.info(f"**{say(preset.label, state['words'])}.** {say(preset.notice, state['words'])}{again}")
 
 
 def _start(index: int) -> None:
-    """Set everything a preset does not name back to its default, and train."""
+    """Set everything a preset does not name back to its default, and show its recording or else train."""
+    preset = PRESETS[index]
     kept = {"words", "hide", "seed"}
     choose(**{name: setting.default for name, setting in EXPERIMENT.items() if name not in kept})
-    choose(**VIEWS, preset=index, at=-1, tour=0)
-    choose(**(from_scratch() if PRESETS[index].scratch else {}))
-    choose(**PRESETS[index].settings)
+    choose(**VIEWS, preset=index, at=-1)
+    choose(**(from_scratch() if preset.scratch else {}))
+    choose(**preset.settings)
     if already_trains():
         return  # the second half of a double click
     leave()
-    train()
+    if preset.recorded:
+        choose(recorded=preset.recorded)
+    else:
+        train()

@@ -60,7 +60,8 @@ def _aside(look: partial[Look], experiment: str | None) -> None:
     live_html(look("status"), key="status", state=state)
     with st.popover("Controls", icon=":material/tune:"):
         if own:
-            buttons(experiment, state, trainable=True)
+            with st.container(horizontal=True, gap="small"):
+                buttons(experiment, state, refused="")
         if experiment is None:
             st.caption(words.POLL_NEEDS_RUN)
         st.button(words.LEAVE_PROJECTOR, icon=":material/close:", on_click=choose, kwargs={"projector": ""})

@@ -16,6 +16,7 @@ from iwae_lab.words import sentences as words
 from ui.controls import settings, told
 from ui.live.chart import live_chart
 from ui.live.components import live_figure, live_html
+from ui.live.drawer import drawer
 from ui.live.scene import Look
 from ui.markdown import plain
 from ui.session import engine
@@ -42,7 +43,7 @@ def show() -> None:
     st.markdown(words.say(words.SWEEP_IDEA, st.session_state["words"]))
     for text in refused:
         st.warning(plain(f"{text}. The default is used instead."))
-    trainable = settings(without_k=True)
+    impossible = settings(without_k=True)
     state = st.session_state
     state["training_ks"] = [int(k) for k in state["ks"].split(",")]
     st.segmented_control(words.SWEEP_KS, CHOICES, selection_mode="multi", key="training_ks", on_change=_collect)
@@ -50,9 +51,12 @@ def show() -> None:
     active = any(engine().state(experiment).active for experiment in ids)
     with st.container(horizontal=True):
         icon = ":material/play_arrow:"
-        disabled = active or not trainable
+        disabled = active or bool(impossible)
         st.button("Train the sweep", type="primary", icon=icon, disabled=disabled, on_click=_train)
         st.button("Stop all", icon=":material/stop:", disabled=not active, on_click=_stop, args=(ids,))
+        drawer(words.SETTINGS_BUTTON, key="drawer")
+    if impossible:
+        st.warning(plain(impossible), icon=":material/block:")
     if ids:
         look = Look("sweep", ",".join(ids), words=str(state["words"]))
         live_figure(look, key="sweep", height=420)
