@@ -1,6 +1,7 @@
 """The live web socket as a server and its clients see it: real sockets, and clients that mean harm."""
 
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -86,6 +87,40 @@ def test_what_cannot_be_understood_is_left_out(address: str) -> None:
             socket.send(message)
         socket.send(json.dumps(["no look", KEY]))
         assert told(socket) == KEY
+
+
+def test_a_newcomer_sees_at_once_what_others_have_just_been_shown(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_until(lambda: HUB._task is None or HUB._task.done())  # nothing is left of other tests
+    drawn: list[str] = []
+    allowed, version = threading.Event(), ["first"]
+
+    def draw(look: Any) -> str:
+        assert allowed.wait(60)
+        drawn.append(look.part)
+        return made(look)
+
+    def survey(looks: Any) -> Any:
+        return {look: (same, version[0]) for look, (same, _) in found(looks).items()}
+
+    made, found = scene.draw, scene.survey
+    monkeypatch.setattr(scene, "draw", draw)
+    monkeypatch.setattr(scene, "survey", survey)
+    monkeypatch.setattr(hub, "FRESH_SECONDS", 600.0)
+    allowed.set()
+    with connect(address) as first, connect(address) as second, connect(address) as third:
+        assert sorted(asked(first, KEY, OTHER)) == sorted([KEY, OTHER])
+        before = len(drawn)
+        assert sorted(asked(second, KEY, OTHER)) == sorted([KEY, OTHER])
+        assert drawn[before:] == ["status"], "by which the buttons go: always as it is now"
+        allowed.clear()
+        version[0], before = "second", len(drawn)
+        assert asked(third, KEY) == [KEY], "while the new one is being drawn"
+        assert len(drawn) == before
+        allowed.set()
+        wait_until(lambda: "times" in drawn[before:])
+    wait_until(lambda: not HUB.readers)
 
 
 def test_a_list_sent_again_is_not_looked_at_and_a_new_one_concerns_its_reader_alone(

@@ -12,7 +12,8 @@ import logging
 import sys
 import time
 import zlib
-from collections.abc import Hashable, Iterable
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from importlib import import_module
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger(__name__)
 UPDATE_SECONDS = 0.5
 LIST_SECONDS = 0.05  # between two looks at new lists
+FRESH_SECONDS = 2 * UPDATE_SECONDS  # age of a drawing that a newcomer may be shown
+REMEMBERED = 128  # drawings
 SEND_SECONDS = 60.0  # that a page may take for one drawing
 LEVEL = 3  # of compression
 MAX_LOOKS = 16  # parts of one page
@@ -52,6 +55,14 @@ class Sent(NamedTuple):
     version: Hashable = None
     time: float = 0.0
     frame: bytes = b""
+
+
+class Drawn(NamedTuple):
+    """The last drawing of a part: of which version, when, and what is sent of it."""
+
+    version: Hashable
+    time: float
+    drawing: bytes
 
 
 class Reader:
@@ -135,6 +146,7 @@ class Hub:
         self._new: set[Reader] = set()  # those that want to see something else
         self._news = asyncio.Event()
         self._noted = 0.0
+        self._drawn: OrderedDict[Look, Drawn] = OrderedDict()
 
     def hurry(self, reader: Reader) -> None:
         """Look after this reader now, because it wants to see something else."""
@@ -184,17 +196,35 @@ class Hub:
 
     async def _note(self, turns: Turns, readers: set[Reader]) -> None:
         """Find out what these have not seen yet, those who want to see something else among them."""
-        for reader in readers & self._new:
+        newcomers = readers & self._new
+        for reader in newcomers:
             reader.understand()
         self._new.clear()
         self._news.clear()
         self._noted = time.monotonic()
         looks = {look for reader in readers for look in reader.looks.values()}
-        turns.note(readers & self.readers, await asyncio.to_thread(_scene().survey, looks))
+        found = await asyncio.to_thread(_scene().survey, looks)
+        for reader in newcomers:
+            self._welcome(reader, found)
+        turns.note(readers & self.readers, found)
+
+    def _welcome(self, reader: Reader, found: Mapping["Look", tuple["Look", Hashable]]) -> None:
+        """Show at once what others have just been shown; what has changed since follows in its turn.
+
+        Not the status: the buttons of a page go by it.
+        """
+        for key, look in reader.looks.items():
+            last = self._drawn.get(found[look][0]) if look in found and look.part != "status" else None
+            if last and time.monotonic() < last.time + FRESH_SECONDS:
+                reader.offer(key, last.version, packed(key, last.drawing))
 
     async def _draw(self, turns: Turns) -> None:
         look, version, places = turns.next()
         drawing, seconds = await asyncio.to_thread(_timed, look)
+        self._drawn[look] = Drawn(version, time.monotonic(), drawing)
+        self._drawn.move_to_end(look)
+        while len(self._drawn) > REMEMBERED:
+            self._drawn.popitem(last=False)
         frames = {key: packed(key, drawing) for _, key in places}
         for reader, key in places:
             reader.offer(key, version, frames[key])
