@@ -33,6 +33,8 @@ Purpose: TypeAlias = Literal[
     "drawing",
     "lesson q",
     "lesson network",
+    "lesson rows",
+    "lesson coins",
     "benchmark",
 ]
 

@@ -64,8 +64,8 @@ def rows(model: str, digit: int, c: float, draw: int, toss: int) -> Rows:
     chances = torch.ones_like(pulls) if c == 0 else (pulls / threshold).clamp(max=1)
     added = float((pulls * (threshold - pulls).clamp(min=0) * squares).sum())
     order = pulls[:, 0].argsort(descending=True)
-    columns = (part[order, 0].numpy() for part in (pulls, chances, thinned(pulls, coins, c)))
-    return Rows(*columns, threshold, added, _variance(model, digit))
+    all_pulls, of_each, kept = (part[order, 0].numpy() for part in (pulls, chances, thinned(pulls, coins, c)))
+    return Rows(all_pulls, of_each, kept, threshold, added, _variance(model, digit))
 
 
 @lru_cache(maxsize=64)

@@ -4,6 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
+from iwae_core.training.fields import Limits
 from iwae_lab.figures.marks import COLOURS, GREY, axes, bars, horizontal
 from iwae_lab.lessons.rows import K, Rows, rows
 from iwae_lab.shipped.manifest import names
@@ -11,7 +12,7 @@ from iwae_lab.words.glossary import say
 from ui.lessons.inputs import one_of, pick
 from ui.lessons.shipped import choose_digit, label
 from ui.live.chart import live_chart
-from ui.settings import Limits, choose, number
+from ui.settings import choose, number
 
 MODELS = names("one_layer")
 CS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0)
