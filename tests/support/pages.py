@@ -18,9 +18,9 @@ def open_settings(page: Page) -> None:
     """Bring the settings on the screen, where they are not."""
     settle(page)
     sidebar = page.get_by_test_id("stSidebar")
-    if sidebar.get_attribute("aria-expanded") != "true":
+    if sidebar.get_attribute("data-collapsed") == "true":
         page.get_by_role("button", name="Settings", exact=True).click()
-    expect(sidebar).to_have_attribute("aria-expanded", "true")
+    expect(sidebar).to_have_attribute("data-collapsed", "false")
 
 
 def set_number(page: Page, label: str, value: str) -> None:

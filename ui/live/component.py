@@ -24,5 +24,11 @@ SOURCES: dict[str, Source] = {}
 def component(name: str, html: str, css: str, script: str) -> ComponentRenderer:
     """Register a component whose script is in a file of this folder."""
     SOURCES[name] = Source(html, css, (HERE / script).read_text(encoding="utf-8"))
+    return alone(name, html, css, script)
+
+
+def alone(name: str, html: str, css: str, script: str) -> ComponentRenderer:
+    """The same for one that the page of those who only watch does without."""
     # Plotly writes its style sheet to the document, where a shadow root would not see it.
-    return st.components.v2.component(name, html=html, css=css, js=FEED + SOURCES[name].script, isolate_styles=False)
+    code = FEED + (HERE / script).read_text(encoding="utf-8")
+    return st.components.v2.component(name, html=html, css=css, js=code, isolate_styles=False)

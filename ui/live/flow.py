@@ -1,6 +1,6 @@
 """One training step as data flow: image, draws, weights, the two averages, and the pull on each draw."""
 
-from ui.live.component import component
+from ui.live.component import alone
 from ui.live.hub import live_url
 from ui.live.scene import Look
 
@@ -29,7 +29,7 @@ _CSS = """
 .flow-note { color: var(--st-gray-text-color); }
 .flow figcaption { color: var(--st-gray-text-color); font-size: 0.875rem; line-height: 1.4; }
 """
-_mount = component("flow", _HTML, _CSS, "flow.js")
+_mount = alone("flow", _HTML, _CSS, "flow.js")
 
 
 def flow(look: Look, *, key: str) -> None:

@@ -31,6 +31,7 @@ class Opening {
 
   update({ log_weights, bands, digit, log_p, words }) {
     this.words = words;
+    this.label();
     if (this.weights) return this.resize(); // other words, or another theme: the draws stay
     const bytes = Uint8Array.from(atob(log_weights), (letter) => letter.charCodeAt(0));
     this.weights = Float64Array.from(new Int16Array(bytes.buffer), (cents) => cents / 100);

@@ -2,7 +2,7 @@
 
 from iwae_lab.shipped.opening import Opening
 from iwae_lab.words.opening import Words
-from ui.live.component import component
+from ui.live.component import alone
 
 _HTML = """
 <figure class="opening" aria-label="Two formulas on the same draws, as k grows">
@@ -65,7 +65,7 @@ _CSS = """
   .opening svg .name { font-size: 13.5px; }
 }
 """
-_mount = component("opening", _HTML, _CSS, "opening.js")
+_mount = alone("opening", _HTML, _CSS, "opening.js")
 
 
 def opening_picture(shown: Opening, words: Words, *, key: str) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from ui.live.component import component
+from ui.live.component import alone
 from ui.live.hub import live_url
 from ui.live.scene import Look
 
@@ -63,7 +63,7 @@ _CSS = """
 }
 @media (prefers-reduced-motion: reduce) { .act { transition: none; } }
 """
-_mount = component("story", _HTML, _CSS, "story.js")
+_mount = alone("story", _HTML, _CSS, "story.js")
 
 
 def story(data: dict[str, Any], look: Look | None, *, key: str, on_train: Callable[[], None]) -> None:

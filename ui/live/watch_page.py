@@ -8,6 +8,7 @@ from markupsafe import Markup
 from streamlit import config
 
 from iwae_lab.words import sentences as words
+from iwae_lab.words.opening import TITLE
 from iwae_lab.words.templates import template
 from ui.live import components  # noqa: F401  (registers them)
 from ui.live.component import FEED, HERE, SOURCES
@@ -36,7 +37,7 @@ FIXED = (
 def page() -> File:
     """The page, the same for all who watch."""
     html = template("ui/live/watch.html.jinja").render(
-        curves=words.CURVES_HEADING,
+        curves=words.BESIDE["curves"],
         k=VIEW["view_k"].default,
         live=live_url(),
         plotly=plotly_js_url(),
@@ -44,7 +45,7 @@ def page() -> File:
         script=f"{watch_url()}-{hashlib.sha256(_code()).hexdigest()[:16]}.js",
         sources=SOURCES,
         theme=Markup(theme()),
-        title=words.TITLE,
+        title=TITLE,
     )
     return File(gzip.compress(html.encode()), "text/html", "no-cache")
 

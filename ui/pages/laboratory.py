@@ -46,7 +46,7 @@ def show() -> None:
     # Without controls nothing depends on the state, and a class needs no hundred script runs when it changes.
     live_html(_look(experiment, "status"), key="status", state=None if hidden == "controls" else state)
     _view(experiment)
-    _question()
+    _question(experiment)
     if hidden != "controls":
         share(experiment)
     remember()
@@ -61,18 +61,22 @@ def _controls(experiment: str | None, state: State | None, refused: str) -> None
         if not watching and hidden != "controls":
             buttons(experiment, state, refused)
         if not hidden:
-            presets()
+            if not (state and state.active):
+                presets()
             drawer(words.SETTINGS_BUTTON, key="drawer")
             if not experiment:
                 st.page_link(story_page(), label=words.STORY, icon=":material/auto_stories:", width="content")
-        words_switch()
+        if not experiment:
+            words_switch()
     if refused and not watching and hidden != "controls" and not (state and state.active):
         st.warning(plain(refused), icon=":material/block:")
     remark()
 
 
-def _question() -> None:
-    """What is compared."""
+def _question(experiment: str | None) -> None:
+    """What is compared, in whose words; over an experiment there is no place for the choice of those."""
+    if experiment:
+        words_switch()
     dialect = st.session_state["words"]
     question, equations = st.columns([3, 2], gap="medium", vertical_alignment="center")
     question.markdown(words.say(words.QUESTION, dialect))
