@@ -1,5 +1,6 @@
 """Where experiments are iterated: what an engine asks of a process, many processes or a cluster."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,10 +13,13 @@ from iwae_lab.engines.settings import EngineLimits
 
 
 class Death(NamedTuple):
-    """How something ended that had not told an end, and whether it is of no use to try again."""
+    """How something ended that had not told an end, whether it is of no use to try again, and whether it did nothing
+    to deserve it, as where its machine was taken away.
+    """
 
     reason: str
     final: bool = False
+    innocent: bool = False
 
 
 class Backend(ABC):
@@ -23,6 +27,8 @@ class Backend(ABC):
 
     # Whether experiments go on by themselves. If not, each look at the engine is a moment in which they do.
     by_itself: ClassVar[bool] = True
+    # Whether they go on when the engine has closed or died; the next engine on the folder then takes them over.
+    outlives: ClassVar[bool] = False
 
     @abstractmethod
     def start(self, experiment_id: str, folder: Path, orders: Sequence[Order]) -> None:
@@ -46,6 +52,22 @@ class Backend(ABC):
     @abstractmethod
     def close(self) -> None:
         """End everything, in the middle of a step if need be."""
+
+    def adopt(self, experiment_id: str, folder: Path) -> Order | None:
+        """Take over an experiment that goes on from an engine before this one: the last order about its pace, if so."""
+        return None
+
+    def slots(self) -> float:
+        """How many it could iterate at once."""
+        return math.inf
+
+    def trouble(self) -> str:
+        """Why nothing can be started at present, in a sentence for visitors; empty if it can."""
+        return ""
+
+    def remark(self, folder: Path) -> str:
+        """What is to be known of how an experiment was iterated, in a sentence for visitors; mostly nothing."""
+        return ""
 
     def tend(self) -> None:  # noqa: B027  (most backends need nothing)
         """Do what is to be done now and then, such as listening to processes; called at every look or tick."""

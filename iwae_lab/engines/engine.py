@@ -42,11 +42,26 @@ class Engine:
         self._histories = Histories()
         self._supervisor = Supervisor(self._folders, self._histories, backend, limits)
         self._jobs, self._lock = self._supervisor.jobs, self._supervisor.lock
+        if backend.outlives:
+            with self._lock:
+                self._adopt()
         if backend.by_itself:
             atexit.register(self.close)
 
+    def _adopt(self) -> None:
+        """Take over what goes on from an engine before this one."""
+        for experiment_id, folder in self._folders.all():
+            if self._folders.presence.elsewhere(folder) or self._histories.outcome(folder / LOG):
+                continue
+            if pace := self.backend.adopt(experiment_id, folder):
+                self._folders.presence.claim(folder)
+                job = self._jobs.add(experiment_id, self._folders.owner(experiment_id), time.monotonic())
+                job.phase, job.slow = Phase.STARTED, isinstance(pace, Slow)
+                if isinstance(pace, Pause | Step):
+                    job.hold(time.monotonic())
+
     def close(self) -> None:
-        """Save and end everything this engine runs, within `farewell` seconds."""
+        """Save and end everything this engine runs, within `farewell` seconds; see `Backend.outlives`."""
         atexit.unregister(self.close)
         self._supervisor.close()
 
@@ -168,6 +183,18 @@ class Engine:
         """The step from which it went on by itself when its process had last died; None if none has."""
         job = self._jobs.get(experiment_id)
         return job.revived_at if job and job.restarts else None
+
+    def trouble(self) -> str:
+        """Why nothing can be started at present, in a sentence for visitors; empty if it can."""
+        return self.backend.trouble()
+
+    def remark(self, experiment_id: str) -> str:
+        """What is to be known of how it was iterated, in a sentence for visitors; mostly nothing.
+
+        Raises:
+            UnknownExperimentError: no such experiment.
+        """
+        return self.backend.remark(self._folders[experiment_id])
 
     def touch(self, experiment_id: str) -> None:
         """Somebody watches the experiment now.

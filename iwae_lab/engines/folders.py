@@ -79,6 +79,10 @@ class Folders:
             )
         return folder
 
+    def all(self) -> list[tuple[str, Path]]:
+        """Every experiment that is known, oldest first, and its folder."""
+        return [(experiment_id, self.root / experiment_id) for experiment_id in self._owners.copy()]
+
     def spec(self, experiment_id: str) -> ExperimentSpec:
         """The specification it was started with, which never changes.
 

@@ -127,6 +127,7 @@ class Jobs:
 
     def __init__(self, limits: EngineLimits) -> None:
         self.limits = limits
+        self.slots = limits.slots  # or fewer, as many as there are at the moment
         self._jobs: dict[str, Job] = {}
         self._numbers = count()
 
@@ -151,9 +152,9 @@ class Jobs:
                 "stop one of them, or wait for one to end"
             )
         waiting = len(self.order())
-        if waiting >= limits.queue and sum(job.has_slot for job in self) >= limits.slots:
+        if waiting >= limits.queue and sum(job.has_slot for job in self) >= self.slots:
             raise EngineFullError(
-                f"{limits.slots} experiments are training here and {waiting} are waiting, "
+                f"{self.slots} experiments are training here and {waiting} are waiting, "
                 f"and no more than {limits.queue} may wait; try again in some minutes"
             )
         if len(self._jobs) < limits.unfinished:
@@ -189,7 +190,7 @@ class Jobs:
 
     def to_start(self) -> list[Job]:
         """Those who get the slots that are free now."""
-        return self.order()[: max(0, self.limits.slots - sum(job.has_slot for job in self))]
+        return self.order()[: max(0, self.slots - sum(job.has_slot for job in self))]
 
     def to_park(self, now: float) -> list[Job]:
         """Those who must give up their slots for the ones that wait now, longest held first."""

@@ -22,8 +22,9 @@ class WorkerProcesses(Backend):
     first is started in advance, the next some seconds after the last one was taken.
     """
 
-    def __init__(self, limits: EngineLimits) -> None:
+    def __init__(self, limits: EngineLimits, respite: float | None = None) -> None:
         self._limits = limits
+        self._respite = respite
         self._workers: dict[str, Worker] = {}
         self._spares = [Worker()]
         self._refill_at = math.inf
@@ -35,7 +36,7 @@ class WorkerProcesses(Backend):
         worker = self._spares.pop() if self._spares else Worker()
         worker.begin(folder.resolve(), orders, self._limits.memory_mb)
         self._workers[experiment_id] = worker
-        self._refill_at = time.monotonic() + RESPITE
+        self._refill_at = time.monotonic() + (RESPITE if self._respite is None else self._respite)
 
     def send(self, experiment_id: str, order: Order) -> None:
         """Write the order to the worker's input; one that has not even begun to listen is ended instead of asked to."""

@@ -1,10 +1,14 @@
 """What an engine allows and how long it waits: the settings of a server."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from iwae_core.training.fields import check, in_environment, number
+from iwae_core.training.fields import SpecError, check, in_environment, limits, number
+
+SCHEDULER = "IWAE_SCHEDULER"
+ADDRESS = re.compile(r"(tcp|tls)://(\[[0-9a-f:]+\]|[A-Za-z0-9.-]+):\d{1,5}")
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,24 @@ class EngineLimits:
 def from_environment(environment: Mapping[str, str] = os.environ) -> EngineLimits:
     """The limits that IWAE_SLOTS and its like ask for; what is not set keeps its default.
 
+    With a cluster that is as many slots as it has, not as this machine has.
+
     Raises:
         SpecError: a variable that is no number, or out of range.
     """
-    return EngineLimits(**in_environment(EngineLimits, environment))
+    given = in_environment(EngineLimits, environment)
+    if scheduler(environment):
+        given.setdefault("slots", limits(EngineLimits)["slots"].maximum)
+    return EngineLimits(**given)
+
+
+def scheduler(environment: Mapping[str, str] = os.environ) -> str:
+    """The address of the scheduler of the cluster that iterates experiments; empty if this machine does.
+
+    Raises:
+        SpecError: it is none.
+    """
+    address = environment.get(SCHEDULER, "")
+    if address and not ADDRESS.fullmatch(address):
+        raise SpecError(f"{SCHEDULER} must be an address such as tls://scheduler.example.org:8786; got {address!r}")
+    return address

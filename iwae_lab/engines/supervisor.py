@@ -64,12 +64,16 @@ class Supervisor:
             self._histories.tidy(PRUNE_EVERY)
 
     def close(self) -> None:
-        """Have every experiment saved, within `farewell` seconds for all of them, and end everything."""
+        """Have every experiment saved, within `farewell` seconds for all of them, and end everything.
+
+        Where experiments outlive their engine, only those are waited for that are to end.
+        """
         self._closing.set()
         if self._thread.is_alive():
             self._thread.join()
         with self.lock:
-            busy = {job.experiment_id for job in self.jobs if job.has_slot}
+            going = [job for job in self.jobs if job.has_slot]
+            busy = {job.experiment_id for job in going if job.ending or not self._backend.outlives}
             for experiment_id in busy:
                 self._backend.send(experiment_id, Leave())
             until = time.monotonic() + self._limits.farewell
@@ -121,6 +125,7 @@ class Supervisor:
 
     def fill_slots(self) -> None:
         """Start those whose turn it is."""
+        self.jobs.slots = int(min(self._limits.slots, self._backend.slots()))
         for job in [] if self._closing.is_set() else self.jobs.to_start():
             orders = job.opening()
             try:
@@ -188,7 +193,7 @@ class Supervisor:
     def _revive(self, job: Job, death: Death) -> None:
         """Go on with a job whose process has died, unless that keeps happening."""
         folder = self._folder(job)
-        if death.final or job.died(_version(folder / CHECKPOINT)) > RESTARTS:
+        if death.final or (not death.innocent and job.died(_version(folder / CHECKPOINT)) > RESTARTS):
             text = death.reason if death.final else f"{death.reason}, {job.deaths} times in a row"
             self._conclude(job, lambda step: Failed(step, f"{text}; resume it from its last saved state"))
             return

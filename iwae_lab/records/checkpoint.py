@@ -39,13 +39,18 @@ def save(path: Path, state: dict[str, Any]) -> None:
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, "state": state}, buffer)
     payload = buffer.getvalue()
+    put(path, hashlib.sha256(payload).digest() + payload)
+
+
+def put(path: Path, content: bytes) -> None:
+    """Have the bytes of such a file take the place of `path`, in the same way."""
 
     def keep() -> None:
         with suppress(CheckpointError):
             if _payload(path):
                 path.replace(previous(path))
 
-    replace(path, hashlib.sha256(payload).digest() + payload, keep)
+    replace(path, content, keep)
 
 
 def load(path: Path) -> dict[str, Any]:

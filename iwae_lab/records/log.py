@@ -52,16 +52,33 @@ class EventLog:
             OSError: it cannot be written, as on a full disk; the log then is what it was before.
         """
         record = Record(self.length, seconds, event)
-        rest = line = (encode(record) + "\n").encode()
+        self._write((encode(record) + "\n").encode())
+        self.length += 1
+        return record
+
+    def copy(self, lines: bytes) -> None:
+        """Write records that were made elsewhere, whole lines that follow on the last one here.
+
+        Raises:
+            LogError: they do not follow on it, or are no records; nothing is written then.
+            OSError: as `append`.
+        """
+        found = lines.splitlines(keepends=True)
+        for number, line in enumerate(found, self.length):
+            if not (line.startswith(b'{"number": %d, ' % number) and line.endswith(b"}\n")):
+                raise LogError(f"record {number:,} did not arrive as it was made")
+        self._write(lines)
+        self.length += len(found)
+
+    def _write(self, lines: bytes) -> None:
+        rest = lines
         try:
             while rest:
                 rest = rest[self._file.write(rest) :]
         except OSError:
             self._file.truncate(self._bytes)
             raise
-        self.length += 1
-        self._bytes += len(line)
-        return record
+        self._bytes += len(lines)
 
     def sync(self) -> None:
         """Wait until everything written would survive a power cut."""
@@ -123,6 +140,16 @@ def conclude(path: Path, end: Callable[[int], Finished | Failed]) -> None:
     last = decode(line, path) if line else None
     with EventLog(path, last.number + 1 if last else 0) as log:
         log.append(end(getattr(last.event, "step", 0) if last else 0), last.seconds if last else 0.0)
+
+
+def length(path: Path) -> int:
+    """How many records a log has, by the number of its last; none if it does not exist.
+
+    Raises:
+        LogError: it cannot be read, or its end is damaged.
+    """
+    line = _last_line(path)
+    return decode(line, path).number + 1 if line else 0
 
 
 def _last_line(path: Path) -> bytes:

@@ -33,6 +33,7 @@ from tests.support.running import (
     trained,
     wait_until,
 )
+from tests.support.running import cluster as cluster
 from tests.support.running import local as local
 from tests.support.running import make_engine as make_engine
 from tests.support.running import used_workers as used_workers
@@ -56,6 +57,7 @@ def test_a_run_from_start_to_end(engine: Engine) -> None:
     assert len(models) == 2
 
 
+@pytest.mark.usefixtures("cluster")
 def test_every_engine_tells_the_same_story(tmp_path: Path) -> None:
     curves = []
     for name in BACKENDS:

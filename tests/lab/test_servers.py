@@ -11,6 +11,7 @@ from iwae_lab.engines.presence import SERVER, SERVERS, Presence
 from iwae_lab.engines.protocol import Pause, Stop
 from iwae_lab.records.log import LogError
 from tests.support.running import LIMITS, LONG, MakeEngine, another, dismiss, finish, reach
+from tests.support.running import cluster as cluster
 from tests.support.running import local as local
 from tests.support.running import make_engine as make_engine
 from tests.support.running import used_workers as used_workers

@@ -18,9 +18,11 @@ from iwae_lab.engines import (
     EngineLimits,
     open_engine,
 )
+from iwae_lab.engines.cluster.backend import Cluster
 from iwae_lab.engines.local import WorkerProcesses
 from iwae_lab.engines.process import Worker
 from iwae_lab.engines.runner import run
+from iwae_lab.engines.settings import SCHEDULER
 from iwae_lab.records.folder import LOG, SPEC
 from iwae_lab.records.log import read_log
 
@@ -63,6 +65,10 @@ def processes(engine: Engine) -> WorkerProcesses:
 def dismiss(engine: Engine) -> None:
     """Close an engine, but keep its workers for the next test."""
     backend = engine.backend
+    if isinstance(backend, Cluster):
+        for experiment in list(backend._remotes):
+            backend.ended(experiment, at_once=True)
+        wait_until(lambda: not backend._link._over)
     if isinstance(backend, WorkerProcesses):
         close, backend.close = backend.close, lambda: None  # type: ignore[method-assign]
         engine.close()  # those that save their state in time become spare
@@ -79,10 +85,20 @@ def _close() -> None:
         worker.close()
 
 
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines may be on a cluster."""
+    from tests.support.cluster import shared
+
+    monkeypatch.setenv(SCHEDULER, shared().address)
+
+
 @pytest.fixture(params=list(BACKENDS))
 def make_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeEngine]:
     """Engines on one folder, with limits by name."""
     engines: list[Engine] = []
+    if request.param == "cluster":
+        request.getfixturevalue("cluster")
 
     def make(**settings: float) -> Engine:
         engines.append(open_engine(request.param, tmp_path, replace(LIMITS, **settings)))  # type: ignore[arg-type]

@@ -1,0 +1,99 @@
+"""A cluster of real processes on this machine: a scheduler, and "machines" that can be cut off."""
+
+import atexit
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.support.running import exists, wait_until
+
+ROOT = Path(__file__).parents[2]
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def family(pid: int) -> Iterator[int]:
+    """A process and all that it has started, and those have started."""
+    yield pid
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in children.read_text().split():
+            yield from family(int(child))
+
+
+class Machine:
+    """A worker of so many threads, with everything it starts."""
+
+    def __init__(self, address: str, *options: str, threads: int = 1, **environment: str) -> None:
+        self._folder = TemporaryDirectory()
+        self.process = dask(
+            "worker", address, "--nthreads", str(threads), "--memory-limit", "0", "--no-dashboard", "--no-nanny",
+            "--local-directory", self._folder.name, *options, **environment,
+        )  # fmt: skip
+
+    def cut_off(self) -> None:
+        """Neither answers nor ends from now on."""
+        for pid in family(self.process.pid):
+            os.kill(pid, signal.SIGSTOP)
+
+    def come_back(self) -> None:
+        for pid in family(self.process.pid):
+            os.kill(pid, signal.SIGCONT)
+
+    def close(self) -> None:
+        everything = list(family(self.process.pid))
+        for pid in everything:
+            os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+        wait_until(lambda: not any(map(exists, everything)))
+        self._folder.cleanup()
+
+
+class Machines:
+    """A scheduler and its workers."""
+
+    def __init__(self, workers: int, **environment: str) -> None:
+        self.address = f"tcp://127.0.0.1:{free_port()}"
+        self.environment = environment
+        self.scheduler = self.begin()
+        self.workers = [self.join() for _ in range(workers)]
+
+    def begin(self) -> subprocess.Popen[bytes]:
+        self.scheduler = dask(
+            "scheduler", "--host", "127.0.0.1", "--port", self.address.rpartition(":")[2], "--no-dashboard"
+        )
+        return self.scheduler
+
+    def join(self) -> Machine:
+        return Machine(self.address, **self.environment)
+
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.close()
+        self.scheduler.kill()
+        self.scheduler.wait()
+
+
+def dask(kind: str, *options: str, **environment: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", *options]
+    return subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=QUIET)
+
+
+QUIET = None if os.environ.get("CLUSTER_LOG") else subprocess.DEVNULL
+SHARED: list[Machines] = []
+
+
+def shared() -> Machines:
+    """The one that tests share which do it no harm: two workers."""
+    if not SHARED:
+        SHARED.append(Machines(2))
+        atexit.register(SHARED[0].close)
+    return SHARED[0]
