@@ -5,7 +5,7 @@ from functools import cache
 
 import streamlit as st
 
-from iwae_lab.engines import Engine, UnknownExperimentError, open_engine
+from iwae_lab.engines import Engine, UnknownExperimentError, chosen_backend, open_engine
 from iwae_lab.records.place import runs_folder
 from ui.markdown import plain
 
@@ -20,7 +20,12 @@ def engine() -> Engine:
 
 @cache
 def _engine() -> Engine:
-    return open_engine("local", runs_folder())
+    return open_engine(chosen_backend(), runs_folder())
+
+
+def trouble() -> str:
+    """Why the engine can start nothing at present; empty if it can, or if nobody has needed it yet."""
+    return _engine().trouble() if _engine.cache_info().currsize else ""
 
 
 def close_engine() -> None:

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from iwae_core.training.fields import SpecError, check, in_environment, limits, number
 
@@ -57,9 +58,16 @@ def scheduler(environment: Mapping[str, str] = os.environ) -> str:
     """The address of the scheduler of the cluster that iterates experiments; empty if this machine does.
 
     Raises:
-        SpecError: it is none.
+        SpecError: it is none, or what speaks with it is not installed.
     """
     address = environment.get(SCHEDULER, "")
+    if address and find_spec("distributed") is None:
+        raise SpecError(f"{SCHEDULER} needs Dask: pip install -r requirements-cluster.txt, or take the variable away")
     if address and not ADDRESS.fullmatch(address):
         raise SpecError(f"{SCHEDULER} must be an address such as tls://scheduler.example.org:8786; got {address!r}")
     return address
+
+
+def chosen_backend(environment: Mapping[str, str] = os.environ) -> str:
+    """The name of the backend that a server uses."""
+    return "cluster" if scheduler(environment) else "local"

@@ -123,10 +123,20 @@ def outcome(path: Path) -> Finished | Failed | None:
         LogError: it cannot be read, or its end is damaged.
     """
     line = _last_line(path)
-    if not line or not any(f'"{kind.__name__}": {{'.encode() in line[:100] for kind in (Finished, Failed)):
+    if not _is_end(line):
         return None
     event = decode(line, path).event
     return event if isinstance(event, Finished | Failed) else None
+
+
+def _is_end(line: bytes) -> bool:
+    return any(f'"{kind.__name__}": {{'.encode() in line[:100] for kind in (Finished, Failed))
+
+
+def split_end(lines: bytes) -> tuple[bytes, bytes]:
+    """Whole lines of a log without the end of its experiment, and that."""
+    before = lines.rfind(b"\n", 0, -1) + 1
+    return (lines[:before], lines[before:]) if _is_end(lines[before:]) else (lines, b"")
 
 
 def conclude(path: Path, end: Callable[[int], Finished | Failed]) -> None:

@@ -63,7 +63,7 @@ def test_every_engine_tells_the_same_story(tmp_path: Path) -> None:
     for name in BACKENDS:
         engine = open_engine(name, tmp_path / name)
         experiment = engine.submit(SHORT)
-        wait_until(lambda engine=engine, experiment=experiment: not engine.state(experiment).active)
+        finish(engine, experiment)
         training = engine.history(experiment).training
         curves.append([values.tolist() for values in (training.steps, training.elbo, training.iwae)])
         dismiss(engine)

@@ -15,10 +15,11 @@ from tests.support.running import exists, wait_until
 ROOT = Path(__file__).parents[2]
 
 
-def free_port() -> int:
+def address() -> str:
+    """One of this machine where nothing listens."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+        return f"tcp://127.0.0.1:{found.getsockname()[1]}"
 
 
 def family(pid: int) -> Iterator[int]:
@@ -32,11 +33,12 @@ def family(pid: int) -> Iterator[int]:
 class Machine:
     """A worker of so many threads, with everything it starts."""
 
-    def __init__(self, address: str, *options: str, threads: int = 1, **environment: str) -> None:
+    def __init__(self, scheduler: str, **environment: str) -> None:
         self._folder = TemporaryDirectory()
+        self.address = address()
         self.process = dask(
-            "worker", address, "--nthreads", str(threads), "--memory-limit", "0", "--no-dashboard", "--no-nanny",
-            "--local-directory", self._folder.name, *options, **environment,
+            "worker", scheduler, "--nthreads", "1", "--memory-limit", "0", "--no-dashboard", "--no-nanny",
+            "--local-directory", self._folder.name, "--worker-port", self.address.rpartition(":")[2], **environment,
         )  # fmt: skip
 
     def cut_off(self) -> None:
@@ -61,7 +63,7 @@ class Machines:
     """A scheduler and its workers."""
 
     def __init__(self, workers: int, **environment: str) -> None:
-        self.address = f"tcp://127.0.0.1:{free_port()}"
+        self.address = address()
         self.environment = environment
         self.scheduler = self.begin()
         self.workers = [self.join() for _ in range(workers)]

@@ -53,7 +53,13 @@ def used_workers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def another(engine: Engine, folder: Path, limits: EngineLimits = LIMITS) -> Engine:
     """A further engine of the same kind."""
-    return Engine(folder, type(engine.backend)(limits), limits)
+    return ready(Engine(folder, type(engine.backend)(limits), limits))
+
+
+def ready(engine: Engine) -> Engine:
+    """An engine that can start experiments at once: to find a cluster takes a moment."""
+    wait_until(lambda: engine.backend.slots() >= 2)
+    return engine
 
 
 def processes(engine: Engine) -> WorkerProcesses:
@@ -101,7 +107,8 @@ def make_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make
         request.getfixturevalue("cluster")
 
     def make(**settings: float) -> Engine:
-        engines.append(open_engine(request.param, tmp_path, replace(LIMITS, **settings)))  # type: ignore[arg-type]
+        limits = replace(LIMITS, **settings)  # type: ignore[arg-type]
+        engines.append(ready(open_engine(request.param, tmp_path, limits)))
         return engines[-1]
 
     yield make

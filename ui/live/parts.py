@@ -19,7 +19,7 @@ from iwae_lab.words.templates import data_url, macros
 from ui.live import polls
 from ui.live.chart import figure_json
 from ui.live.scene import PARTS, Look, Part, Scene, part, scene_of
-from ui.session import engine
+from ui.session import engine, trouble
 from ui.settings import PLOTS
 
 HTML = macros("ui/live/parts.html.jinja")
@@ -151,7 +151,7 @@ def status(scene: Scene) -> dict[str, Any]:
     history, spec, state = scene.history, scene.spec, scene.state
     described = words.describe(spec)
     if state is None:
-        return {"html": HTML.recorded(words.RECORDED, described), "state": None}
+        return {"html": HTML.recorded(words.RECORDED, described, trouble()), "state": None}
     html = HTML.status(_status(scene), history.step, spec.steps, _notice(scene), described)
     return {"html": html, "state": state.value}
 
@@ -164,6 +164,8 @@ def _notice(scene: Scene) -> str:
     outcome, state = scene.history.outcome, scene.state
     if isinstance(outcome, Failed):
         return f"Training failed at step {outcome.step:,}: {outcome.message}."
+    if state and state.active and (reason := trouble()):
+        return reason
     if state is State.PAUSED and engine().unwatched(scene.look.experiment):
         return words.UNWATCHED
     if state in NOTICES:
@@ -171,7 +173,9 @@ def _notice(scene: Scene) -> str:
     revived_at = engine().revived_at(scene.look.experiment)
     if revived_at is not None:
         return words.REVIVED.format(step=revived_at)
-    return outcome.reason if outcome and outcome.step < scene.spec.steps else ""
+    if outcome and outcome.step < scene.spec.steps:
+        return outcome.reason
+    return engine().remark(scene.look.experiment)
 
 
 def _sweep(look: Look) -> dict[str, Any]:

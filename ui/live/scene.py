@@ -21,7 +21,7 @@ from iwae_lab.history.view import View
 from iwae_lab.shipped.recording import FIRST, NAMES, recording
 from iwae_lab.words.glossary import Dialect
 from ui.live import polls
-from ui.session import engine
+from ui.session import engine, trouble
 
 LOGGER = logging.getLogger(__name__)
 LIVELY = ("status", "curves", "flow", "members", "proof")  # follow each step; the others follow evaluations
@@ -175,7 +175,7 @@ def survey(looks: Iterable[Look]) -> dict[Look, tuple[Look, Hashable]]:
 
 def _recorded(name: str) -> Facts:
     history = recording(name)
-    return Facts((history.spec or ExperimentSpec()).eval_ks, len(history.snapshots), (), ())
+    return Facts((history.spec or ExperimentSpec()).eval_ks, len(history.snapshots), (), trouble())
 
 
 def _facts(experiment: str) -> Facts | None:
@@ -183,7 +183,7 @@ def _facts(experiment: str) -> Facts | None:
         engine().touch(experiment)
         state, history, place = engine().state(experiment), engine().history(experiment), engine().position(experiment)
         evaluations = len(history.snapshots)
-        version, lively = (state, evaluations, place), (state, history.length, place)
+        version, lively = (state, evaluations, place), (state, history.length, place, trouble())
         return Facts(engine().spec(experiment).eval_ks, evaluations, version, lively)
     except Exception:  # there is none, or it cannot be read: `draw` says which
         return None

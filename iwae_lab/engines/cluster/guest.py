@@ -9,6 +9,7 @@ from iwae_lab.engines.backend import Death
 from iwae_lab.engines.cluster.messages import Ask, Deposit, Report
 from iwae_lab.engines.protocol import Order, decode
 from iwae_lab.records.folder import CHECKPOINT, LOG
+from iwae_lab.records.log import split_end
 
 LOT = 1_000_000  # bytes of a log in one answer, about
 
@@ -44,6 +45,8 @@ class Guest:
         """What is new. Ends and checkpoints are looked at first: the log then holds all that they know of."""
         death, (version, checkpoint) = self.death, self._checkpoint(ask.checkpoint)
         lines, all_told = self._lines(ask.since)
+        if split_end(lines)[1]:  # which comes after the last state was saved
+            version, checkpoint = self._checkpoint(ask.checkpoint)
         report = Report(*ask[:3], lines, self.had, ask.checkpoint)
         return report._replace(version=version, checkpoint=checkpoint, death=death) if all_told else report
 

@@ -103,7 +103,7 @@ class Link:
                 await asyncio.wait_for(client, CONNECT)
                 await self._watch(client)
             except (OSError, TimeoutError) as error:
-                self._tell("the cluster at %s does not answer: %s", self._address, error or type(error).__name__)
+                self._tell("the cluster at %s does not answer: %s", self._address, str(error) or "it took too long")
             with self.lock:
                 self._seats.clear()
                 self.trouble = SILENT

@@ -13,7 +13,7 @@ from iwae_lab.engines.protocol import Order, Pause, Resume, Slow, Step, encode
 from iwae_lab.engines.runner import explained
 from iwae_lab.records import checkpoint
 from iwae_lab.records.folder import CHECKPOINT, LOG, PREVIOUS, SPEC, saved
-from iwae_lab.records.log import EventLog, LogError, length
+from iwae_lab.records.log import EventLog, LogError, length, split_end
 
 PACE = Pause, Resume, Slow, Step  # orders about when steps are made
 
@@ -91,11 +91,13 @@ class Remote:
         del self._orders[:arrived]
         self._had = report.orders
         try:
-            self._log.copy(report.lines)
+            lines, end = split_end(report.lines)
+            self._log.copy(lines)
             if report.checkpoint:
                 self._log.sync()  # a checkpoint never knows of events that the log has lost
                 checkpoint.put(self.folder / CHECKPOINT, report.checkpoint)
             self._version = report.version
+            self._log.copy(end)
         except LogError as error:
             self.close(Death(str(error)))
         except OSError as error:

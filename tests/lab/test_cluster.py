@@ -1,0 +1,214 @@
+"""A cluster of real processes, when things go wrong: machines that are cut off, schedulers and servers that die."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from iwae_core.training.events import Progress
+from iwae_core.training.spec import ExperimentSpec
+from iwae_lab.engines import Engine, State, open_engine
+from iwae_lab.engines.cluster import link
+from iwae_lab.engines.cluster.backend import Cluster
+from iwae_lab.engines.cluster.identity import identity
+from iwae_lab.engines.protocol import Checkpoint, Pause, Resume, Step, Stop
+from iwae_lab.engines.settings import SCHEDULER
+from iwae_lab.records.folder import CHECKPOINT, LOG
+from iwae_lab.records.log import read_log
+from tests.support.cluster import ROOT, Machines
+from tests.support.running import (
+    LIMITS,
+    LONG,
+    MIDDLE,
+    dismiss,
+    events,
+    finish,
+    linux,
+    reach,
+    ready,
+    trained,
+    wait_until,
+)
+from tests.support.running import cluster as cluster
+from tests.support.running import used_workers as used_workers
+
+pytestmark = linux
+SPEC_30 = replace(MIDDLE, steps=30, eval_k=10)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    return events(trained(tmp_path_factory.mktemp("whole") / "run", SPEC_30))
+
+
+@pytest.fixture(scope="module")
+def machines() -> Iterator[Machines]:
+    machines = Machines(2)
+    yield machines
+    machines.close()
+
+
+@pytest.fixture
+def engine(tmp_path: Path, machines: Machines, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    monkeypatch.setenv(SCHEDULER, machines.address)
+    engine = ready(open_engine("cluster", tmp_path / "runs", replace(LIMITS, hang=4.0)))
+    yield engine
+    dismiss(engine)
+
+
+def backend(engine: Engine) -> Cluster:
+    assert isinstance(engine.backend, Cluster)
+    return engine.backend
+
+
+def saved_after(engine: Engine, steps: int, spec: ExperimentSpec = SPEC_30) -> str:
+    """A run that has been saved after so many steps, and is paused two steps later."""
+    experiment = engine.submit(spec)
+    for _ in range(steps):
+        engine.send(experiment, Step())
+    engine.send(experiment, Checkpoint())
+    reach(engine, experiment, steps)
+    wait_until(lambda: (engine.folder / experiment / CHECKPOINT).exists())
+    for _ in range(2):
+        engine.send(experiment, Step())
+    reach(engine, experiment, steps + 2)
+    return experiment
+
+
+def test_a_run_on_a_machine_that_is_cut_off_goes_on_elsewhere(
+    engine: Engine, machines: Machines, whole: list[str]
+) -> None:
+    experiment = saved_after(engine, 10)
+    worker = backend(engine)._remotes[experiment].worker
+    machine = next(machine for machine in machines.workers if machine.address == worker)
+    engine.send(experiment, Resume())
+    machine.cut_off()
+    began = time.monotonic()
+    wait_until(lambda: engine.restarts(experiment) == 1)
+    assert engine.revived_at(experiment) == 10, "told on the page"
+    engine.send(experiment, Step())
+    reach(engine, experiment, 11)
+    assert time.monotonic() - began < 30
+    assert backend(engine)._remotes[experiment].worker != worker
+    machine.come_back()
+    wait_until(lambda: worker not in backend(engine)._link._over.values())  # it has forgotten its twin
+    engine.send(experiment, Resume())
+    finish(engine, experiment)
+    assert engine.state(experiment) is State.COMPLETED
+    assert events(engine.folder / experiment) == whole, "nothing is told twice, and to the bit what it would have been"
+
+
+SERVER = """
+import sys, time
+from pathlib import Path
+from iwae_core.training.spec import ExperimentSpec
+from iwae_lab.engines import EngineLimits, open_engine
+engine = open_engine("cluster", Path(sys.argv[1]), EngineLimits(slots=2, tick=0.05))
+experiment = engine.submit(ExperimentSpec.from_json(sys.argv[2]))
+while engine.history(experiment).step < 2:
+    engine.touch(experiment)
+    time.sleep(0.01)
+print(experiment, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_server_that_is_killed_finds_its_runs_again(
+    tmp_path: Path, machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SCHEDULER, machines.address)
+    spec = replace(MIDDLE, steps=3000, eval_k=2)
+    command = [sys.executable, "-c", SERVER, str(tmp_path / "runs"), spec.to_json()]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        experiment = server.stdout.readline().strip()
+        os.kill(server.pid, signal.SIGKILL)
+    told = len(list(read_log(tmp_path / "runs" / experiment / LOG)))
+    began = time.monotonic()
+    engine = open_engine("cluster", tmp_path / "runs", LIMITS)
+    assert engine.state(experiment) is State.RUNNING
+    assert engine.history(experiment).length == told
+    assert time.monotonic() - began < 1
+    reach(engine, experiment, engine.history(experiment).step + 1)
+    assert engine.restarts(experiment) == 0, "it was not begun again"
+    engine.send(experiment, Stop())
+    finish(engine, experiment)
+    steps = [
+        record.event.step
+        for record in read_log(tmp_path / "runs" / experiment / LOG)
+        if isinstance(record.event, Progress)
+    ]
+    assert steps == list(range(1, len(steps) + 1)), "the history is complete"
+    assert [record.number for record in read_log(tmp_path / "runs" / experiment / LOG)] == list(
+        range(engine.history(experiment).length)
+    )
+    dismiss(engine)
+
+
+def test_a_paused_run_is_found_paused(engine: Engine) -> None:
+    experiment = saved_after(engine, 2)
+    engine.close()
+    again = open_engine("cluster", engine.folder, LIMITS)
+    assert again.state(experiment) is State.PAUSED
+    again.send(experiment, Step())
+    reach(again, experiment, 5)
+    assert again.restarts(experiment) == 0
+    dismiss(again)
+
+
+def test_a_scheduler_that_is_down_is_told_and_waited_for(
+    tmp_path: Path, whole: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machines = Machines(0)
+    machines.scheduler.kill()
+    machines.scheduler.wait()
+    monkeypatch.setenv(SCHEDULER, machines.address)
+    began = time.monotonic()
+    engine = open_engine("cluster", tmp_path / "runs", LIMITS)
+    experiment = engine.submit(SPEC_30)
+    assert engine.trouble() == link.SILENT
+    assert engine.state(experiment) is State.QUEUED
+    assert time.monotonic() - began < 5
+    machines.begin()
+    wait_until(lambda: engine.trouble() == link.EMPTY)
+    assert engine.history(experiment).length == 0, "nothing else trains it"
+    machines.workers.append(machines.join())
+    reach(engine, experiment, 1)
+    for _ in range(5):
+        engine.send(experiment, Step())
+    engine.send(experiment, Checkpoint())
+    reach(engine, experiment, 5)
+    engine.send(experiment, Pause())
+    wait_until(lambda: (engine.folder / experiment / CHECKPOINT).exists())
+    machines.scheduler.kill()
+    machines.scheduler.wait()
+    began = time.monotonic()
+    wait_until(lambda: engine.trouble() == link.SILENT)
+    assert time.monotonic() - began < 5
+    assert engine.state(experiment) is State.PAUSED
+    engine.send(experiment, Resume())
+    machines.begin()
+    machines.workers.append(machines.join())
+    finish(engine, experiment)
+    assert events(engine.folder / experiment) == whole
+    dismiss(engine)
+    machines.close()
+
+
+@pytest.mark.usefixtures("cluster")
+def test_workers_with_another_program_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = identity()._replace(code="another", torch="1.0")
+    monkeypatch.setattr(link, "identity", lambda: other)
+    engine = open_engine("cluster", tmp_path, LIMITS)
+    experiment = engine.submit(LONG)
+    wait_until(lambda: engine.trouble() not in ("", link.SILENT, link.EMPTY))
+    have = f"program {identity().code}, not another, torch {identity().torch}, not 1.0"
+    assert engine.trouble() == link.OTHERS.format(have)
+    assert engine.state(experiment) is State.QUEUED
+    dismiss(engine)
