@@ -81,17 +81,23 @@ def train_options(train: argparse.ArgumentParser) -> None:
     train.add_argument("--model", default="one_layer", help=f"one for all, or a comma list, of {', '.join(MODELS)}")
     train.add_argument("--backward", default="all", help=f"rows to go back through: {', '.join(BACKWARDS)}, as --model")
     number_options(train, {name: (limits(RunSpec)[name], None) for name in SETTINGS})
-    default = ExperimentSpec()
-    number_options(train, {name: (limit, getattr(default, name)) for name, limit in limits(ExperimentSpec).items()})
-    for name, registry in choices(ExperimentSpec).items():
-        chosen = getattr(default, name)
-        text = f"{NAMES.get(name, registry.kind)}: {', '.join(registry)} (default {chosen})"
-        train.add_argument(f"--{name}", default=chosen, help=text)
+    experiment_options(train)
     train.add_argument("--swap", action="append", default=[], metavar="RUN:STEP:ESTIMATOR:K", help=SWAP_HELP)
     train.add_argument("--spec", type=Path, metavar="FILE", help="a spec.json instead of all the settings above")
     folder = train.add_mutually_exclusive_group(required=True)
     folder.add_argument("--out", type=Path, metavar="DIR", help="new folder for log and weights")
     folder.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run of this folder, as it was begun")
+
+
+def experiment_options(command: argparse.ArgumentParser, without: Sequence[str] = ()) -> None:
+    """What all runs of an experiment share, but for some of it."""
+    default = ExperimentSpec()
+    numbers = {name: (limit, getattr(default, name)) for name, limit in limits(ExperimentSpec).items()}
+    number_options(command, {name: number for name, number in numbers.items() if name not in without})
+    for name, registry in choices(ExperimentSpec).items():
+        chosen = getattr(default, name)
+        text = f"{NAMES.get(name, registry.kind)}: {', '.join(registry)} (default {chosen})"
+        command.add_argument(f"--{name}", default=chosen, help=text)
 
 
 def number_options(command: argparse.ArgumentParser, options: dict[str, tuple[Limits, Any]]) -> None:

@@ -19,7 +19,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"paper"},
         {"arguments", "history", "records"},
         {"engines", "figures", "shipped", "words"},
-        {"lessons", "reproducing", "take_home"},
+        {"lessons", "reproducing", "sweeping", "take_home"},
         {"cli"},
         {"__main__"},
     ],

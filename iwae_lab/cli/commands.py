@@ -38,6 +38,7 @@ from iwae_lab.cli.printed import (
     training_summary,
 )
 from iwae_lab.cli.reproduce import reproduce
+from iwae_lab.cli.sweep import sweep
 from iwae_lab.engines.runner import run
 from iwae_lab.history.history import History
 from iwae_lab.records.folder import CHECKPOINT, LOG, SPEC, rewind, saved
@@ -221,5 +222,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "report": report,
     "ship": ship,
     "reproduce": reproduce,
+    "sweep": sweep,
     "bench": bench,
 }

@@ -7,10 +7,11 @@ from fractions import Fraction
 from pathlib import Path
 
 from iwae_core.estimators import ESTIMATORS
+from iwae_core.models import MODELS
 from iwae_core.training.fields import Limits, limits
 from iwae_core.training.spec import ExperimentSpec, RunSpec
 from iwae_lab import __version__
-from iwae_lab.arguments import PROGRAM, Parser, number_options, train_options
+from iwae_lab.arguments import PROGRAM, Parser, experiment_options, number_options, train_options
 from iwae_lab.paper.groups import GROUPS
 from iwae_lab.shipped.manifest import SHIPPED
 
@@ -19,7 +20,7 @@ def parser() -> Parser:
     """The commands and their options, with defaults and limits from the specification."""
     root = Parser(prog=PROGRAM, description="Train and compare multi-sample variational bounds.")
     root.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    named = "demo | train | evaluate | evidence | signal | report | ship | reproduce | bench"
+    named = "demo | train | evaluate | evidence | signal | report | ship | reproduce | sweep | bench"
     commands = root.add_subparsers(required=True, dest="command", metavar=named)
     train_options(commands.add_parser("train", help="train one or more estimators in lockstep"))
 
@@ -42,6 +43,8 @@ def parser() -> Parser:
     number_options(ship, {"limit": (limits(ExperimentSpec)["eval_images"], 1000)})
 
     reproduce_options(commands.add_parser("reproduce", help="train and evaluate the cells of the paper's tables"))
+
+    sweep_options(commands.add_parser("sweep", help="train every combination of estimators, k, seeds and models"))
 
     bench = commands.add_parser("bench", help="speed, side by side with other libraries (in a clone of the repository)")
     bench.add_argument("--quick", action="store_true", help="one small size and few rounds: to see that it works")
@@ -96,6 +99,19 @@ def _count(text: str) -> int:
     if text.isascii() and text.isdigit() and (count := int(text)) > 0:
         return count
     raise argparse.ArgumentTypeError(f"must be a number of cores, at least 1; got {text!r}")
+
+
+def sweep_options(sweep: argparse.ArgumentParser) -> None:
+    """What is combined, what all members share, and where they are kept."""
+    sweep.add_argument("--estimator", default="vae,iwae", help=f"comma list of {', '.join(ESTIMATORS)}")
+    sweep.add_argument("--k", default="1,5,50", help="comma list of training k (default 1,5,50)")
+    sweep.add_argument("--seed", default="0", help="comma list of seeds (default 0)")
+    sweep.add_argument("--model", default="one_layer", help=f"comma list of {', '.join(MODELS)}")
+    experiment_options(sweep, without=["seed"])
+    sweep.add_argument("--plan", type=Path, metavar="FILE", help="a JSON object of these options, lists for several")
+    here = Path("runs/sweep")
+    text = f"folder of the sweep; one that holds a part of it goes on (default {here})"
+    sweep.add_argument("--out", type=Path, default=here, metavar="DIR", help=text)
 
 
 def _share(text: str) -> Fraction:

@@ -13,6 +13,7 @@ from iwae_lab.history.history import History
 from iwae_lab.history.verdict import Verdict, verdicts
 from iwae_lab.paper.cells import PAPER
 from iwae_lab.paper.results import Result
+from iwae_lab.sweeping.members import Row
 from iwae_lab.words import headline
 
 EVIDENCE_K = 5000
@@ -117,6 +118,17 @@ def reproduced_table(results: Iterable[Result]) -> Iterator[str]:
         lead = f"{found.lead:+.2f} +- {2 * found.lead_stderr:.2f}" if found.lead and found.lead_stderr else ""
         counts = f"{nll:>16} {paper.nll:>7.2f} {active:>7} {reported:>7} {found.elbo:>8.2f} {lead:>16}"
         yield f"{found.cell.label.replace('→', '>'):>32} {counts}"
+
+
+def sweep_table(rows: Iterable[Row]) -> Iterator[str]:
+    """The members of a sweep in lines."""
+    yield "L_k at the largest k that was evaluated and the ELBO, nats per held-out image, +- two standard errors"
+    yield f"{'estimator':>16} {'k':>6} {'seed':>5} {'model':>14} {'state':>12} {'step':>10} {'L_k':>18} {'ELBO':>18}"
+    for row in rows:
+        found = [(row.l_k, row.l_k_stderr), (row.elbo, row.elbo_stderr)]
+        values = ("" if stderr is None else f"{mean:.2f} +- {2 * stderr:.2f}" for mean, stderr in found)
+        began = f"{row.estimator:>16} {row.k:>6} {row.seed:>5} {row.model:>14} {row.state:>12} {row.step:>10,}"
+        yield " ".join([began, *(f"{value:>18}" for value in values)])
 
 
 def _stages(row: dict[str, Any]) -> str:

@@ -29,6 +29,8 @@ class Backend(ABC):
     by_itself: ClassVar[bool] = True
     # Whether they go on when the engine has closed or died; the next engine on the folder then takes them over.
     outlives: ClassVar[bool] = False
+    # Seconds that an order and what it leads to may be on the way.
+    delay: ClassVar[float] = 0.0
 
     @abstractmethod
     def start(self, experiment_id: str, folder: Path, orders: Sequence[Order]) -> None:

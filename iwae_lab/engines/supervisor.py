@@ -56,7 +56,7 @@ class Supervisor:
                     self._tell(f"looking after experiment {job.experiment_id} failed; trying again", error)
             self.fill_slots()
             for job in self.jobs.to_park(now):
-                job.phase, job.due = Phase.LEAVING, now + self._limits.patience
+                job.phase, job.due = Phase.LEAVING, now + self._limits.patience + self._backend.delay
                 self._backend.send(job.experiment_id, Leave())
         if now >= self._prune_at:
             self._prune_at = now + PRUNE_EVERY
@@ -113,7 +113,7 @@ class Supervisor:
             return
         job.ending = reason
         if job.phase is Phase.STARTED:
-            job.due = time.monotonic() + self._limits.patience
+            job.due = time.monotonic() + self._limits.patience + self._backend.delay
             self._backend.send(job.experiment_id, Stop(reason))
         elif not job.has_slot:
             self.end(job)

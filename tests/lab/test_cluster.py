@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from iwae_core.training.events import Progress
-from iwae_core.training.spec import ExperimentSpec
 from iwae_lab.engines import Engine, State, open_engine
 from iwae_lab.engines.cluster import link
 from iwae_lab.engines.cluster.backend import Cluster
@@ -67,18 +66,24 @@ def backend(engine: Engine) -> Cluster:
     return engine.backend
 
 
-def saved_after(engine: Engine, steps: int, spec: ExperimentSpec = SPEC_30) -> str:
+def saved_after(engine: Engine, steps: int) -> str:
     """A run that has been saved after so many steps, and is paused two steps later."""
-    experiment = engine.submit(spec)
-    for _ in range(steps):
-        engine.send(experiment, Step())
-    engine.send(experiment, Checkpoint())
-    reach(engine, experiment, steps)
-    wait_until(lambda: (engine.folder / experiment / CHECKPOINT).exists())
+    experiment = engine.submit(SPEC_30)
+    step_and_save(engine, experiment, steps)
     for _ in range(2):
         engine.send(experiment, Step())
     reach(engine, experiment, steps + 2)
     return experiment
+
+
+def step_and_save(engine: Engine, experiment: str, steps: int) -> None:
+    engine.send(experiment, Step())
+    reach(engine, experiment, 1)
+    for _ in range(steps - 1):
+        engine.send(experiment, Step())
+    engine.send(experiment, Checkpoint())
+    reach(engine, experiment, steps)
+    wait_until(lambda: (engine.folder / experiment / CHECKPOINT).exists())
 
 
 def test_a_run_on_a_machine_that_is_cut_off_goes_on_elsewhere(
@@ -174,18 +179,13 @@ def test_a_scheduler_that_is_down_is_told_and_waited_for(
     experiment = engine.submit(SPEC_30)
     assert engine.trouble() == link.SILENT
     assert engine.state(experiment) is State.QUEUED
+    engine.send(experiment, Pause())
     assert time.monotonic() - began < 5
     machines.begin()
     wait_until(lambda: engine.trouble() == link.EMPTY)
     assert engine.history(experiment).length == 0, "nothing else trains it"
     machines.workers.append(machines.join())
-    reach(engine, experiment, 1)
-    for _ in range(5):
-        engine.send(experiment, Step())
-    engine.send(experiment, Checkpoint())
-    reach(engine, experiment, 5)
-    engine.send(experiment, Pause())
-    wait_until(lambda: (engine.folder / experiment / CHECKPOINT).exists())
+    step_and_save(engine, experiment, 5)
     machines.scheduler.kill()
     machines.scheduler.wait()
     began = time.monotonic()

@@ -20,7 +20,7 @@ class Cluster(Backend):
     Nothing here waits for the cluster: `Link` speaks with it in a thread of its own.
     """
 
-    outlives = True
+    outlives, delay = True, 2.0
 
     def __init__(self, limits: EngineLimits) -> None:
         self._link = Link(scheduler(), limits)

@@ -68,8 +68,8 @@ class Guest:
             self._place = since, offset
             log.seek(offset)
             lines = bytearray()
-            while len(lines) < LOT:
-                if not (line := log.readline()).endswith(b"\n"):
-                    return bytes(lines), True
+            while (line := log.readline()).endswith(b"\n"):
+                if len(lines) >= LOT:
+                    return bytes(lines), False
                 lines += line
-        return bytes(lines), False
+        return bytes(lines), True

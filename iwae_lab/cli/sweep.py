@@ -1,0 +1,82 @@
+"""The command that trains every combination of estimators, k, seeds and models."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from iwae_core.training.fields import choices, limits
+from iwae_core.training.spec import ExperimentSpec
+from iwae_lab.arguments import UsageError, whole_numbers
+from iwae_lab.cli.options import parser
+from iwae_lab.cli.printed import show_progress, sweep_table
+from iwae_lab.engines import State, chosen_backend, open_engine
+from iwae_lab.sweeping.members import Row, members, to_csv, to_json
+from iwae_lab.sweeping.sweep import Sweep
+
+RUNS, JSON, CSV = "runs", "results.json", "results.csv"
+CANCELLED = 130  # the exit code after Ctrl-C
+
+
+def sweep(options: argparse.Namespace) -> int:
+    """Train what is left of a sweep, here or on the cluster of IWAE_SCHEDULER, and write what all members found."""
+    options = _planned(options) if options.plan else options
+    specs = _specs(options)
+    engine = open_engine(chosen_backend(), options.out / RUNS)
+    try:
+        running = Sweep(engine, specs)
+        code = _follow(running, len(specs), options)
+        rows = running.rows()
+        _write(options.out, rows)
+    finally:
+        engine.close()
+    print(to_json(rows)) if options.json else print("\n" + "\n".join(sweep_table(rows)))
+    failed = [row for row in rows if row.state == State.FAILED]
+    return code or (1 if failed else 0)
+
+
+def _follow(running: Sweep, total: int, options: argparse.Namespace) -> int:
+    """Wait for the end of all members, or for Ctrl-C."""
+    written = 0
+    try:
+        for done in running.run():
+            show_progress("member", done, total, options.json)
+            if done > written:
+                written = done
+                _write(options.out, running.rows())
+    except KeyboardInterrupt:
+        print("\niwae: stopping; the same command goes on from here", file=sys.stderr)
+        running.cancel()
+        return CANCELLED
+    return 0
+
+
+def _planned(options: argparse.Namespace) -> argparse.Namespace:
+    """The options that a file describes: lists, or single values."""
+    try:
+        plan = json.loads(options.plan.read_text("utf-8", "replace"))
+        words = [word for name, value in plan.items() for word in (f"--{name.replace('_', '-')}", _text(value))]
+    except (ValueError, AttributeError) as error:
+        raise UsageError(f"argument --plan: {options.plan} is no JSON object: {error}") from error
+    return parser().parse_args(["sweep", *words, "--out", str(options.out), *["--json"] * options.json])
+
+
+def _text(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _specs(options: argparse.Namespace) -> list[ExperimentSpec]:
+    names = [name for name in (*limits(ExperimentSpec), *choices(ExperimentSpec)) if name != "seed"]
+    base = ExperimentSpec(**{name: getattr(options, name) for name in names})
+    ks, seeds = whole_numbers("k", options.k), whole_numbers("seed", options.seed)
+    specs = members(base, options.estimator.split(","), ks, seeds, options.model.split(","))
+    if not specs:
+        raise UsageError("argument --k: none of these estimators can train with these k")
+    return specs
+
+
+def _write(folder: Path, rows: list[Row]) -> None:
+    for name, text in (JSON, to_json(rows)), (CSV, to_csv(rows)):
+        temporary = folder / f"{name}.partial"
+        temporary.write_text(text)
+        temporary.replace(folder / name)
