@@ -6,7 +6,9 @@ FROM ${WHEELS} AS wheels
 
 FROM ${PYTHON_IMAGE} AS build
 ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
-COPY requirements.lock /
+# requirements-cluster.lock for an image that can be any part of a cluster.
+ARG REQUIREMENTS=requirements.lock
+COPY ${REQUIREMENTS} /requirements.lock
 # The lock names torch+cpu, which PyPI does not have, so no index can lead to a CUDA build.
 RUN --mount=type=bind,from=wheels,target=/wheels \
     python3.11 -m venv --without-pip /opt/venv \

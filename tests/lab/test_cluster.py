@@ -25,6 +25,7 @@ from tests.support.running import (
     LIMITS,
     LONG,
     MIDDLE,
+    another,
     dismiss,
     events,
     finish,
@@ -157,9 +158,10 @@ def test_a_server_that_is_killed_finds_its_runs_again(
 
 
 def test_a_paused_run_is_found_paused(engine: Engine) -> None:
-    experiment = saved_after(engine, 2)
-    engine.close()
-    again = open_engine("cluster", engine.folder, LIMITS)
+    first = another(engine, engine.folder)
+    experiment = saved_after(first, 2)
+    first.close()
+    again = another(engine, engine.folder)
     assert again.state(experiment) is State.PAUSED
     again.send(experiment, Step())
     reach(again, experiment, 5)
