@@ -39,6 +39,8 @@ async def lifespan(app: Any) -> AsyncIterator[None]:
     take_over(settings)
     # The heavy imports go on while the first visitor's browser is still loading the page.
     Thread(target=import_module, args=("ui.pages.laboratory",), daemon=True).start()
+    if settings.metrics_port:
+        import_module("ui.live.metrics").serve_metrics(settings.metrics_port)
     yield
     import_module("ui.session").close_engine()
 

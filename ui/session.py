@@ -23,9 +23,15 @@ def _engine() -> Engine:
     return open_engine(chosen_backend(), runs_folder())
 
 
+def opened() -> Engine | None:
+    """The engine, if anybody has needed it yet."""
+    return _engine() if _engine.cache_info().currsize else None
+
+
 def trouble() -> str:
     """Why the engine can start nothing at present; empty if it can, or if nobody has needed it yet."""
-    return _engine().trouble() if _engine.cache_info().currsize else ""
+    found = opened()
+    return found.trouble() if found else ""
 
 
 def close_engine() -> None:

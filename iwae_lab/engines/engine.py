@@ -2,9 +2,10 @@
 
 import atexit
 import time
+from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
-from iwae_core.training.events import Failed, Finished
 from iwae_core.training.memory import require_memory
 from iwae_core.training.spec import ExperimentSpec, Swap
 from iwae_lab.engines.backend import BACKENDS, Backend
@@ -26,6 +27,15 @@ def open_engine(backend: str, folder: Path, limits: EngineLimits | None = None) 
     """An engine on a folder with a backend by name; without limits the environment's hold, see `from_environment`."""
     limits = limits or from_environment()
     return Engine(folder, BACKENDS[backend](limits), limits)
+
+
+class Census(NamedTuple):
+    """Unfinished experiments by state, those that ended here by how, steps of the unfinished ones, and slots."""
+
+    unfinished: dict[str, int]
+    ended: dict[str, int]
+    steps: int
+    slots: int
 
 
 class Engine:
@@ -132,12 +142,8 @@ class Engine:
         else:
             elsewhere = self._folders.presence.elsewhere(self._folders[experiment_id])
             state = State.ELSEWHERE if elsewhere else State.INTERRUPTED
-        match self._histories.outcome(log):
-            case Failed():
-                return State.FAILED
-            case Finished(stopped=stopped):
-                return State.STOPPED if stopped else State.COMPLETED
-        return state
+        outcome = self._histories.outcome(log)
+        return State.of(outcome) if outcome else state
 
     def spec(self, experiment_id: str) -> ExperimentSpec:
         """The specification the experiment was started with.
@@ -187,6 +193,13 @@ class Engine:
     def trouble(self) -> str:
         """Why nothing can be started at present, in a sentence for visitors; empty if it can."""
         return self.backend.trouble()
+
+    def census(self) -> Census:
+        """How many experiments there are, for whoever watches the server."""
+        with self._lock:
+            jobs, ended = list(self._jobs), dict(self._supervisor.ended)
+        steps = sum(self._histories.read(self._log(job.experiment_id)).step for job in jobs)
+        return Census(Counter(job.state for job in jobs), ended, steps, self._jobs.slots)
 
     def remark(self, experiment_id: str) -> str:
         """What is to be known of how it was iterated, in a sentence for visitors; mostly nothing.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
 from itertools import count
 
+from iwae_core.training.events import Failed, Finished
 from iwae_lab.engines.protocol import Order, Pause, Slow, Step
 from iwae_lab.engines.settings import EngineLimits
 
@@ -28,6 +29,13 @@ class State(StrEnum):
     def active(self) -> bool:
         """Whether more events may come."""
         return self in (State.QUEUED, State.RUNNING, State.PAUSED, State.STOPPING, State.ELSEWHERE)
+
+    @classmethod
+    def of(cls, outcome: Finished | Failed) -> "State":
+        """That of an experiment that has ended."""
+        if isinstance(outcome, Failed):
+            return cls.FAILED
+        return cls.STOPPED if outcome.stopped else cls.COMPLETED
 
 
 class EngineFullError(RuntimeError):

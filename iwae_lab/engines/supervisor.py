@@ -4,6 +4,7 @@ import logging
 import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +13,7 @@ from iwae_core.training.events import Failed, Finished
 from iwae_lab.engines.backend import Backend, Death
 from iwae_lab.engines.folders import Folders
 from iwae_lab.engines.histories import Histories
-from iwae_lab.engines.jobs import Job, Jobs, Phase
+from iwae_lab.engines.jobs import Job, Jobs, Phase, State
 from iwae_lab.engines.protocol import Command, Leave, Pause, Resume, Slow, Step, Stop
 from iwae_lab.engines.runner import explained
 from iwae_lab.engines.settings import EngineLimits
@@ -34,6 +35,7 @@ class Supervisor:
         self._folders, self._histories, self._backend, self._limits = folders, histories, backend, limits
         self._prune_at = 0.0
         self._told: set[str] = set()
+        self.ended: Counter[str] = Counter()  # how experiments came to their ends
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._keep_tending, name="supervisor", daemon=True)
         if backend.by_itself:
@@ -179,7 +181,8 @@ class Supervisor:
         if death is None:
             return
         job.due = math.inf
-        if self._histories.outcome(self._log(job)):
+        if outcome := self._histories.outcome(self._log(job)):
+            self.ended[State.of(outcome)] += 1
             self.jobs.remove(job)
         elif job.ending:
             self.end(job)
@@ -211,6 +214,7 @@ class Supervisor:
         """Write the end of a job that nothing iterates."""
         self.jobs.remove(job)
         log = self._log(job)
+        self.ended[State.of(end(0))] += 1
         try:
             conclude(log, end)
         except (OSError, LogError) as error:

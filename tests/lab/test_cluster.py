@@ -35,7 +35,6 @@ from tests.support.running import (
     trained,
     wait_until,
 )
-from tests.support.running import cluster as cluster
 from tests.support.running import used_workers as used_workers
 
 pytestmark = linux
@@ -169,6 +168,21 @@ def test_a_paused_run_is_found_paused(engine: Engine) -> None:
     dismiss(again)
 
 
+def test_workers_with_another_program_are_refused(
+    tmp_path: Path, machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SCHEDULER, machines.address)
+    other = identity()._replace(code="another", torch="1.0")
+    monkeypatch.setattr(link, "identity", lambda: other)
+    engine = open_engine("cluster", tmp_path, LIMITS)
+    experiment = engine.submit(LONG)
+    wait_until(lambda: engine.trouble() not in ("", link.SILENT, link.EMPTY))
+    have = f"program {identity().code}, not another, torch {identity().torch}, not 1.0"
+    assert engine.trouble() == link.OTHERS.format(have)
+    assert engine.state(experiment) is State.QUEUED
+    dismiss(engine)
+
+
 def test_a_scheduler_that_is_down_is_told_and_waited_for(
     tmp_path: Path, whole: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,16 +215,3 @@ def test_a_scheduler_that_is_down_is_told_and_waited_for(
     assert events(engine.folder / experiment) == whole
     dismiss(engine)
     machines.close()
-
-
-@pytest.mark.usefixtures("cluster")
-def test_workers_with_another_program_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = identity()._replace(code="another", torch="1.0")
-    monkeypatch.setattr(link, "identity", lambda: other)
-    engine = open_engine("cluster", tmp_path, LIMITS)
-    experiment = engine.submit(LONG)
-    wait_until(lambda: engine.trouble() not in ("", link.SILENT, link.EMPTY))
-    have = f"program {identity().code}, not another, torch {identity().torch}, not 1.0"
-    assert engine.trouble() == link.OTHERS.format(have)
-    assert engine.state(experiment) is State.QUEUED
-    dismiss(engine)

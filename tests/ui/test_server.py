@@ -156,6 +156,7 @@ def test_beyond_the_pages_that_may_be_open_a_page_says_so(strict: Server) -> Non
         ("IWAE_FRAME_ANCESTORS", "'self'; script-src *"),
         ("IWAE_SECRET", "short"),
         ("IWAE_SLOTS", "many"),
+        ("IWAE_SCHEDULER", "http://scheduler:8786"),
         ("IWAE_DEVICE", "toaster"),
     ],
 )

@@ -147,6 +147,7 @@ class Hub:
         self._news = asyncio.Event()
         self._noted = 0.0
         self._drawn: OrderedDict[Look, Drawn] = OrderedDict()
+        self.drawings, self.drawing_seconds = 0, 0.0  # since the server started; of processor time
 
     def hurry(self, reader: Reader) -> None:
         """Look after this reader now, because it wants to see something else."""
@@ -229,6 +230,8 @@ class Hub:
         for reader, key in places:
             reader.offer(key, version, frames[key])
         turns.charge(places, seconds)
+        self.drawings += 1
+        self.drawing_seconds += seconds
 
 
 def _timed(look: "Look") -> tuple[bytes, float]:

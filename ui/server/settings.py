@@ -29,6 +29,7 @@ class ServerSettings:
     request_seconds: float = number(10.0, 0.1, 3600.0, "seconds within which a request has to arrive")
     stall_seconds: float = number(60.0, 1.0, 3600.0, "seconds without reading after which a connection is closed")
     message_kb: int = number(512, 16, 4000, "kB of one message from a browser")
+    metrics_port: int = number(0, 0, 65_535, "port of the metrics for Prometheus, 0 for none")
     hosts: tuple[str, ...] = ()
     frame_ancestors: tuple[str, ...] = ("'self'",)
 
