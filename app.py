@@ -33,12 +33,17 @@ def main() -> None:
     st.navigation(pages, position="top").run()
 
 
+def _prepare() -> None:
+    """The heavy imports go on while the first visitor's browser is still loading the page."""
+    import_module("ui.pages.laboratory")
+    import_module("ui.session").find_again()
+
+
 @asynccontextmanager
 async def lifespan(app: Any) -> AsyncIterator[None]:
     """While the server runs. At its end workers save their state, so that their runs can go on later."""
     take_over(settings)
-    # The heavy imports go on while the first visitor's browser is still loading the page.
-    Thread(target=import_module, args=("ui.pages.laboratory",), daemon=True).start()
+    Thread(target=_prepare, daemon=True).start()
     if settings.metrics_port:
         import_module("ui.live.metrics").serve_metrics(settings.metrics_port)
     yield

@@ -59,9 +59,11 @@ def test_figures_and_what_they_read_handle_no_tensors() -> None:
     assert not [file for file in files if "torch" in imported(file)]
 
 
-def test_the_lock_satisfies_the_requirements() -> None:
-    locked = dict(re.findall(r"^([\w-]+)==([^\s;\\]+)", (ROOT / "requirements.lock").read_text(), re.M))
-    wanted = [Requirement(line) for line in (ROOT / "requirements.txt").read_text().splitlines()]
+@pytest.mark.parametrize("name", ["requirements", "requirements-cluster"])
+def test_the_lock_satisfies_the_requirements(name: str) -> None:
+    locked = dict(re.findall(r"^([\w-]+)==([^\s;\\]+)", (ROOT / f"{name}.lock").read_text(), re.M))
+    files = {ROOT / "requirements.txt", ROOT / f"{name}.txt"}
+    wanted = [Requirement(line) for file in files for line in file.read_text().splitlines()]
     assert len(wanted) > 4
     for requirement in wanted:
         assert requirement.specifier.contains(locked[requirement.name]), f"run make lock: {requirement}"

@@ -71,9 +71,10 @@ def processes(engine: Engine) -> WorkerProcesses:
 def dismiss(engine: Engine) -> None:
     """Close an engine, but keep its workers for the next test."""
     backend = engine.backend
-    if isinstance(backend, Cluster):
-        for experiment in list(backend._remotes):
-            backend.ended(experiment, at_once=True)
+    if isinstance(backend, Cluster):  # where they would go on
+        with engine._lock:
+            for job in engine._jobs:
+                engine._supervisor.forget(job)
         wait_until(lambda: not backend._link._over)
     if isinstance(backend, WorkerProcesses):
         close, backend.close = backend.close, lambda: None  # type: ignore[method-assign]
