@@ -12,11 +12,7 @@ from iwae_lab.engines import (
     chosen_backend,
     from_environment,
 )
-<<<<<<< HEAD
-=======
-from iwae_lab.engines.settings import variable
 from tests.support.running import cluster as cluster
->>>>>>> b5d5422 (A cluster behind the same engine: experiments on Dask workers, told in numbered batches, fenced by attempt)
 from tests.support.running import local as local
 from tests.support.running import make_engine as make_engine
 from tests.support.running import used_workers as used_workers

@@ -58,7 +58,9 @@ def another(engine: Engine, folder: Path, limits: EngineLimits = LIMITS) -> Engi
 
 def ready(engine: Engine) -> Engine:
     """An engine that can start experiments at once: to find a cluster takes a moment."""
-    wait_until(lambda: engine.backend.slots() >= 2)
+    if isinstance(engine.backend, Cluster):
+        seats = engine.backend._link._seats
+        wait_until(lambda: sum(seat.answers for seat in list(seats.values())) >= 2)
     return engine
 
 
