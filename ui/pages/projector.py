@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from iwae_lab.history.labels import labels
 from iwae_lab.words import sentences as words
+from iwae_lab.words.opening import TITLE
 from iwae_lab.words.predictions import predictions
 from ui.controls import buttons
 from ui.live import polls
@@ -38,7 +39,7 @@ HERE_ALONE = "localhost", "127.0.0.1", "[::1]"
 
 def project(look: partial[Look], experiment: str | None, plot: str) -> None:
     """Draw the page for a projector; what it shows is what the laboratory shows."""
-    st.html(f'{STYLE}<h1 class="unseen">{words.TITLE}</h1>')
+    st.html(f'{STYLE}<h1 class="unseen">{TITLE}</h1>')
     chart, aside = st.columns([3, 1], gap="medium")
     with chart:
         live_html(look("headline"), key="headline")
