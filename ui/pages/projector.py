@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from iwae_lab.history.labels import labels
 from iwae_lab.words import sentences as words
+from iwae_lab.words.opening import TITLE
 from iwae_lab.words.predictions import predictions
 from ui.controls import buttons
 from ui.live import polls
@@ -30,6 +31,7 @@ header, [data-testid="stSidebar"] { display: none !important }
 .live-html progress + .quiet { display: none }
 .live-html :is(.quiet, .unsure), [data-testid="stCaptionContainer"] { color: inherit !important; opacity: 1 !important }
 .scrubber, .scrubber button { font-size: 0.9rem !important }
+h1.unseen { clip-path: inset(50%); height: 1px; overflow: hidden; position: absolute; width: 1px }
 .st-key-aside { max-height: calc(100vh - 1.4rem); overflow-y: auto }
 </style>"""
 HERE_ALONE = "localhost", "127.0.0.1", "[::1]"
@@ -37,7 +39,7 @@ HERE_ALONE = "localhost", "127.0.0.1", "[::1]"
 
 def project(look: partial[Look], experiment: str | None, plot: str) -> None:
     """Draw the page for a projector; what it shows is what the laboratory shows."""
-    st.html(STYLE)
+    st.html(f'{STYLE}<h1 class="unseen">{TITLE}</h1>')
     chart, aside = st.columns([3, 1], gap="medium")
     with chart:
         live_html(look("headline"), key="headline")
