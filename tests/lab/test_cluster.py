@@ -13,7 +13,7 @@ import pytest
 
 from iwae_core.training.events import Progress
 from iwae_lab.engines import Engine, State, open_engine
-from iwae_lab.engines.cluster import link
+from iwae_lab.engines.cluster import roster
 from iwae_lab.engines.cluster.backend import Cluster
 from iwae_lab.engines.cluster.identity import identity
 from iwae_lab.engines.protocol import Checkpoint, Pause, Resume, Step, Stop
@@ -102,7 +102,7 @@ def test_a_run_on_a_machine_that_is_cut_off_goes_on_elsewhere(
     assert time.monotonic() - began < 30
     assert backend(engine)._remotes[experiment].worker != worker
     machine.come_back()
-    wait_until(lambda: worker not in backend(engine)._link._over.values())  # it has forgotten its twin
+    wait_until(lambda: worker not in backend(engine)._roster._over.values())  # it has forgotten its twin
     engine.send(experiment, Resume())
     finish(engine, experiment)
     assert engine.state(experiment) is State.COMPLETED
@@ -173,12 +173,12 @@ def test_workers_with_another_program_are_refused(
 ) -> None:
     monkeypatch.setenv(SCHEDULER, machines.address)
     other = identity()._replace(code="another", torch="1.0")
-    monkeypatch.setattr(link, "identity", lambda: other)
+    monkeypatch.setattr(roster, "identity", lambda: other)
     engine = open_engine("cluster", tmp_path, LIMITS)
     experiment = engine.submit(LONG)
-    wait_until(lambda: engine.trouble() not in ("", link.SILENT, link.EMPTY))
+    wait_until(lambda: engine.trouble() not in ("", roster.SILENT, roster.EMPTY))
     have = f"program {identity().code}, not another, torch {identity().torch}, not 1.0"
-    assert engine.trouble() == link.OTHERS.format(have)
+    assert engine.trouble() == roster.OTHERS.format(have)
     assert engine.state(experiment) is State.QUEUED
     dismiss(engine)
 
@@ -193,19 +193,19 @@ def test_a_scheduler_that_is_down_is_told_and_waited_for(
     began = time.monotonic()
     engine = open_engine("cluster", tmp_path / "runs", LIMITS)
     experiment = engine.submit(SPEC_30)
-    assert engine.trouble() == link.SILENT
+    assert engine.trouble() == roster.SILENT
     assert engine.state(experiment) is State.QUEUED
     engine.send(experiment, Pause())
     assert time.monotonic() - began < 5
     machines.begin()
-    wait_until(lambda: engine.trouble() == link.EMPTY)
+    wait_until(lambda: engine.trouble() == roster.EMPTY)
     assert engine.history(experiment).length == 0, "nothing else trains it"
     machines.workers.append(machines.join())
     step_and_save(engine, experiment, 5)
     machines.scheduler.kill()
     machines.scheduler.wait()
     began = time.monotonic()
-    wait_until(lambda: engine.trouble() == link.SILENT)
+    wait_until(lambda: engine.trouble() == roster.SILENT)
     assert time.monotonic() - began < 5
     assert engine.state(experiment) is State.PAUSED
     engine.send(experiment, Resume())

@@ -1,6 +1,7 @@
 """A cluster of real processes on this machine: a scheduler, and "machines" that can be cut off."""
 
 import atexit
+import math
 import os
 import signal
 import socket
@@ -9,7 +10,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
+from distributed import Client
+
+from iwae_lab.engines.cluster.messages import Drop
+from iwae_lab.engines.cluster.site import site
 from tests.support.running import exists, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -87,6 +93,17 @@ class Machines:
 def dask(kind: str, *options: str, **environment: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", *options]
     return subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=QUIET)
+
+
+def vacate(scheduler: str) -> None:
+    """End what goes on on a cluster without any server."""
+    with Client(scheduler, set_as_default=False) as client:
+        wait_until(lambda: not any(client.run(_drop_all).values()))
+
+
+def _drop_all(dask_worker: Any) -> int:
+    here = site(dask_worker)
+    return len(here.answer([Drop(*key) for key in list(here._guests)], math.inf).guests)
 
 
 QUIET = None if os.environ.get("CLUSTER_LOG") else subprocess.DEVNULL

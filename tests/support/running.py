@@ -59,8 +59,8 @@ def another(engine: Engine, folder: Path, limits: EngineLimits = LIMITS) -> Engi
 def ready(engine: Engine) -> Engine:
     """An engine that can start experiments at once: to find a cluster takes a moment."""
     if isinstance(engine.backend, Cluster):
-        seats = engine.backend._link._seats
-        wait_until(lambda: sum(seat.answers for seat in list(seats.values())) >= 2)
+        roster = engine.backend._roster
+        wait_until(lambda: sum(seat.answers for seat in list(roster.seats.values())) >= 2)
     return engine
 
 
@@ -74,10 +74,15 @@ def dismiss(engine: Engine) -> None:
     """Close an engine, but keep its workers for the next test."""
     backend = engine.backend
     if isinstance(backend, Cluster):  # where they would go on
-        with engine._lock:
-            for job in engine._jobs:
-                engine._supervisor.forget(job)
-        wait_until(lambda: not backend._link._over)
+        if backend._link._thread.is_alive():
+            with engine._lock:
+                for job in engine._jobs:
+                    engine._supervisor.forget(job)
+            wait_until(lambda: not backend._roster.over)
+        else:
+            from tests.support.cluster import vacate
+
+            vacate(backend._link._address)
     if isinstance(backend, WorkerProcesses):
         close, backend.close = backend.close, lambda: None  # type: ignore[method-assign]
         engine.close()  # those that save their state in time become spare

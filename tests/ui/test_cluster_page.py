@@ -6,7 +6,7 @@ from pathlib import Path
 
 from websockets.sync.client import connect
 
-from iwae_lab.engines.cluster.link import SILENT
+from iwae_lab.engines.cluster.roster import SILENT
 from tests.support.cluster import address
 from tests.support.server import HTML, server
 

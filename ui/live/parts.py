@@ -171,11 +171,9 @@ def _notice(scene: Scene) -> str:
     if state in NOTICES:
         return NOTICES[state]
     revived_at = engine().revived_at(scene.look.experiment)
-    if revived_at is not None:
-        return words.REVIVED.format(step=revived_at)
-    if outcome and outcome.step < scene.spec.steps:
-        return outcome.reason
-    return engine().remark(scene.look.experiment)
+    ended = outcome.reason if outcome and outcome.step < scene.spec.steps else ""
+    revived = "" if revived_at is None else words.REVIVED.format(step=revived_at)
+    return f"{revived or ended} {engine().remark(scene.look.experiment)}".strip()
 
 
 def _sweep(look: Look) -> dict[str, Any]:

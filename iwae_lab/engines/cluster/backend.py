@@ -7,6 +7,7 @@ from iwae_lab.engines.backend import BACKENDS, Backend, Death
 from iwae_lab.engines.cluster.link import Link
 from iwae_lab.engines.cluster.placement import Placement
 from iwae_lab.engines.cluster.remote import Remote
+from iwae_lab.engines.cluster.roster import Roster
 from iwae_lab.engines.protocol import Order, decode
 from iwae_lab.engines.settings import EngineLimits, scheduler
 from iwae_lab.records.checkpoint import CheckpointError
@@ -23,13 +24,14 @@ class Cluster(Backend):
     outlives, delay = True, 2.0
 
     def __init__(self, limits: EngineLimits) -> None:
-        self._link = Link(scheduler(), limits)
-        self._lock, self._remotes = self._link.lock, self._link.remotes
+        self._roster = Roster()
+        self._lock, self._remotes = self._roster.lock, self._roster.remotes
+        self._link = Link(scheduler(), limits, self._roster)
 
     def start(self, experiment_id: str, folder: Path, orders: Sequence[Order]) -> None:
         """Choose the worker with most room; what there is to send goes with the next visit."""
         with self._lock:
-            worker, processor = self._link.room()
+            worker, processor = self._roster.room()
             try:
                 remote = Remote.sent(experiment_id, folder, worker, processor, orders)
             except (CheckpointError, LogError) as error:
@@ -54,7 +56,8 @@ class Cluster(Backend):
                 remote.close(Death("it was ended"))
             if remote.death:
                 del self._remotes[experiment_id]
-                self._link.drop(remote)
+                self._roster.over[remote.key] = remote.worker
+                self._link.call(remote.worker)
             return remote.death
 
     def adopt(self, experiment_id: str, folder: Path) -> Order | None:
@@ -71,11 +74,11 @@ class Cluster(Backend):
 
     def slots(self) -> float:
         """As many as there is room for, those included that are here."""
-        return self._link.slots()
+        return self._roster.slots()
 
     def trouble(self) -> str:
         """Why no worker can be had."""
-        return self._link.trouble
+        return self._roster.trouble
 
     def remark(self, folder: Path) -> str:
         """That it was trained on several kinds of processors, if so."""
