@@ -102,7 +102,7 @@ def test_a_run_on_a_machine_that_is_cut_off_goes_on_elsewhere(
     assert time.monotonic() - began < 30
     assert backend(engine)._remotes[experiment].worker != worker
     machine.come_back()
-    wait_until(lambda: worker not in backend(engine)._roster._over.values())  # it has forgotten its twin
+    wait_until(lambda: worker not in list(backend(engine)._roster.over.values()))  # it has forgotten its twin
     engine.send(experiment, Resume())
     finish(engine, experiment)
     assert engine.state(experiment) is State.COMPLETED

@@ -9,6 +9,7 @@ from websockets.sync.client import connect
 from iwae_lab.engines.cluster.roster import SILENT
 from tests.support.cluster import address
 from tests.support.server import HTML, server
+from ui.live.hub import unpacked
 
 STATUS = json.dumps({"part": "status"})
 
@@ -20,7 +21,7 @@ def test_a_page_whose_cluster_is_down_is_up_and_says_so(tmp_path: Path) -> None:
         assert page.ask("/", HTML).status == 200
         with connect(f"ws://127.0.0.1:{page.port}/live") as socket:
             socket.send(json.dumps([STATUS]))
-            while SILENT not in str(socket.recv(timeout=60)):
+            while SILENT not in unpacked(bytes(socket.recv(timeout=60, decode=False)))[1]["html"]:
                 pass
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
                 told = answer.read().decode()
