@@ -199,7 +199,7 @@ class Engine:
         with self._lock:
             jobs, ended = list(self._jobs), dict(self._supervisor.ended)
         steps = sum(self._histories.read(self._log(job.experiment_id)).step for job in jobs)
-        return Census(Counter(job.state for job in jobs), ended, steps, self._jobs.slots)
+        return Census(Counter(job.state for job in jobs), ended, steps, self._supervisor.slots)
 
     def remark(self, experiment_id: str) -> str:
         """What is to be known of how it was iterated, in a sentence for visitors; mostly nothing.

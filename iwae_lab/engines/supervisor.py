@@ -125,9 +125,14 @@ class Supervisor:
         self._backend.ended(job.experiment_id, at_once=True)
         self.jobs.remove(job)
 
+    @property
+    def slots(self) -> int:
+        """How many may be iterated at once, at the moment."""
+        return int(min(self._limits.slots, self._backend.slots()))
+
     def fill_slots(self) -> None:
         """Start those whose turn it is."""
-        self.jobs.slots = int(min(self._limits.slots, self._backend.slots()))
+        self.jobs.slots = self.slots
         for job in [] if self._closing.is_set() else self.jobs.to_start():
             orders = job.opening()
             try:

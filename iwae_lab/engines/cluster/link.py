@@ -34,6 +34,8 @@ class Link:
 
     def close(self) -> None:
         """End the connection; what runs on the cluster goes on."""
+        if self._loop.is_closed():
+            return
         self._loop.call_soon_threadsafe(self._closing.set)
         self._thread.join()
         self._loop.close()
