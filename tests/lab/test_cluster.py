@@ -184,9 +184,10 @@ def test_workers_with_another_program_are_refused(
 
 
 def test_a_scheduler_that_is_down_is_told_and_waited_for(
-    tmp_path: Path, whole: list[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, whole: list[str], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     machines = Machines(0)
+    request.addfinalizer(machines.close)
     machines.scheduler.kill()
     machines.scheduler.wait()
     monkeypatch.setenv(SCHEDULER, machines.address)
@@ -214,4 +215,3 @@ def test_a_scheduler_that_is_down_is_told_and_waited_for(
     finish(engine, experiment)
     assert events(engine.folder / experiment) == whole
     dismiss(engine)
-    machines.close()

@@ -107,13 +107,16 @@ def finished(engine: Engine, specs: list[ExperimentSpec]) -> list[Row]:
 
 
 @linux
-def test_a_sweep_on_two_machines_one_of_which_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_on_two_machines_one_of_which_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     specs = members(BASE, ["vae", "iwae"], [1, 2], [0, 1, 2], ["one_layer", "one_layer_2d"])
     assert len(specs) == 24
     with monkeypatch.context() as patch:
         patch.setattr(sweeping, "LOOK", 0.0)
         undisturbed = finished(open_engine("inline", tmp_path / "undisturbed", LIMITS), specs)
     machines = Machines(4)
+    request.addfinalizer(machines.close)
     monkeypatch.setenv(SCHEDULER, machines.address)
     engine = open_engine("cluster", tmp_path / "disturbed", replace(LIMITS, slots=4, hang=4.0))
     assert isinstance(engine.backend, Cluster)
@@ -129,4 +132,3 @@ def test_a_sweep_on_two_machines_one_of_which_is_cut_off(tmp_path: Path, monkeyp
     assert running.rows() == undisturbed
     assert {row.state for row in undisturbed} == {State.COMPLETED}
     engine.close()
-    machines.close()
