@@ -33,6 +33,7 @@ header, [data-testid="stSidebar"] { display: none !important }
 .scrubber, .scrubber button { font-size: 0.9rem !important }
 h1.unseen { clip-path: inset(50%); height: 1px; overflow: hidden; position: absolute; width: 1px }
 .st-key-aside { max-height: calc(100vh - 1.4rem); overflow-y: auto }
+.st-key-aside > * { flex-shrink: 0 }
 </style>"""
 HERE_ALONE = "localhost", "127.0.0.1", "[::1]"
 
