@@ -83,6 +83,8 @@ def _ask(experiment: str) -> None:
     if polls.is_open(experiment):
         st.button("Show the counts", type="primary", on_click=polls.close, args=(experiment,))
         return
+    if polls.told(experiment):
+        st.button("Put the poll away", on_click=polls.put_away, args=(experiment,))
     spec = engine().spec(experiment)
     asked = predictions(labels(spec, engine().history(experiment).swaps), spec.eval_ks[-1])
     with st.popover("Ask the class", icon=":material/how_to_vote:"):
