@@ -66,6 +66,8 @@ def test_a_class_predicts_and_is_counted(open_page: Open, url: str, student: Pag
     teacher.get_by_role("button", name="Show the counts").click()
     expect(student.locator(".poll li").nth(1)).to_contain_text(re.compile(r"IWAE.*1 \(100 %\)"))
     expect(teacher.locator(".poll li").nth(0)).to_contain_text("0 (0 %)")
+    teacher.get_by_role("button", name="Put the poll away").click()
+    expect(student.locator(".poll")).to_be_empty()
     teacher.get_by_role("button", name="Controls").click()
     teacher.get_by_role("button", name="Leave the projector").click()
     expect(teacher.get_by_role("button", name="Share")).to_be_visible()

@@ -66,11 +66,12 @@ async def attend(address: str, answer: int, voted: asyncio.Barrier, closed: asyn
 async def lesson(address: str, answers: list[int]) -> list[dict[str, Any]]:
     """A class that answers all at once, and what each of it is told in the end."""
     voted, closed = asyncio.Barrier(VOTERS + 1), asyncio.Event()
-    watchers = [asyncio.create_task(attend(address, answer, voted, closed)) for answer in answers]
-    await voted.wait()
-    polls.close("")
-    closed.set()
-    return await asyncio.gather(*watchers)
+    async with asyncio.TaskGroup() as group:  # one that fails ends all
+        watchers = [group.create_task(attend(address, answer, voted, closed)) for answer in answers]
+        await voted.wait()
+        polls.close("")
+        closed.set()
+    return [watcher.result() for watcher in watchers]
 
 
 def test_a_hundred_vote_at_once_and_each_counts_once(address: str) -> None:

@@ -212,10 +212,11 @@ class Hub:
     def _welcome(self, reader: Reader, found: Mapping["Look", tuple["Look", Hashable]]) -> None:
         """Show at once what others have just been shown; what has changed since follows in its turn.
 
-        Not the status: the buttons of a page go by it.
+        Not the status, by which the buttons of a page go, nor a poll, which may have made way for another.
         """
         for key, look in reader.looks.items():
-            last = self._drawn.get(found[look][0]) if look in found and look.part != "status" else None
+            shown = look in found and look.part not in ("status", "poll")
+            last = self._drawn.get(found[look][0]) if shown else None
             if last and time.monotonic() < last.time + FRESH_SECONDS:
                 reader.offer(key, last.version, packed(key, last.drawing))
 

@@ -79,6 +79,12 @@ def close(experiment: str) -> None:
             _polls[experiment].close()
 
 
+def put_away(experiment: str) -> None:
+    """Ask nothing any more, and show no counts."""
+    with _lock:
+        _polls.pop(experiment, None)
+
+
 def is_open(experiment: str) -> bool:
     """Whether there is a poll that takes answers."""
     with _lock:

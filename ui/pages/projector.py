@@ -33,6 +33,7 @@ header, [data-testid="stSidebar"] { display: none !important }
 .scrubber, .scrubber button { font-size: 0.9rem !important }
 h1.unseen { clip-path: inset(50%); height: 1px; overflow: hidden; position: absolute; width: 1px }
 .st-key-aside { max-height: calc(100vh - 1.4rem); overflow-y: auto }
+.st-key-aside > * { flex-shrink: 0 }
 </style>"""
 HERE_ALONE = "localhost", "127.0.0.1", "[::1]"
 
@@ -82,6 +83,8 @@ def _ask(experiment: str) -> None:
     if polls.is_open(experiment):
         st.button("Show the counts", type="primary", on_click=polls.close, args=(experiment,))
         return
+    if polls.told(experiment):
+        st.button("Put the poll away", on_click=polls.put_away, args=(experiment,))
     spec = engine().spec(experiment)
     asked = predictions(labels(spec, engine().history(experiment).swaps), spec.eval_ks[-1])
     with st.popover("Ask the class", icon=":material/how_to_vote:"):
