@@ -21,6 +21,7 @@ from iwae_lab.words.glossary import TERMS as TERMS
 from iwae_lab.words.glossary import Dialect as Dialect
 from iwae_lab.words.glossary import say as say
 from iwae_lab.words.numbers import minus, plus_minus
+from iwae_lab.words.opening import TITLE as TITLE
 
 QUESTION = (
     "Take k {draws} of the {h} of an image from the {q} and weigh each, "
