@@ -36,7 +36,7 @@ def most_pull_with_nothing(dialect: str) -> None:
     if not MODELS:
         return
     state = st.session_state
-    st.subheader(say("Most {draws} pull with nothing", dialect), anchor=False)
+    st.header(say("Most {draws} pull with nothing", dialect), anchor=False)
     st.markdown(say(IDEA, dialect))
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         digit = choose_digit("rows_digit")

@@ -14,7 +14,7 @@ from iwae_lab.take_home.table import csv_text
 from iwae_lab.words import sentences as words
 from iwae_lab.words.glossary import Dialect
 from ui.live.watch import watch_url
-from ui.session import engine, show_experiment
+from ui.session import engine, show_experiment, shown_experiment
 from ui.settings import ALL, choose
 from ui.visitor import visitor
 
@@ -54,7 +54,8 @@ def _open(experiment: str) -> None:
 
 
 def _link(experiment: str | None, hide: str) -> str:
-    return _address(_base(), ALL, experiment, hide)
+    left_out = {"run", "projector"} | ({"preset"} if shown_experiment() and not experiment else set())
+    return _address(_base(), [name for name in ALL if name not in left_out], experiment, hide)
 
 
 def watch_link(experiment: str | None) -> str:
