@@ -32,10 +32,11 @@ def share(experiment: str | None) -> None:
     mine = engine().experiments(visitor())[:OWN]
     with st.container(horizontal=True):
         if mine:
-            with st.popover("Your runs", icon=":material/history:"):
-                for own in mine:
-                    text = f"{engine().state(own).capitalize()}: {words.describe(engine().spec(own))}"
-                    st.button(text, key=f"open_{own}", type="tertiary", on_click=_open, args=(own,))
+            menu = st.popover("Your runs", icon=":material/history:", key="own_runs", on_change="rerun")
+            for own in mine if menu.open else ():  # their logs, which tell of swaps, are read for those who look
+                described = words.describe(engine().spec(own), engine().history(own).swaps)
+                text = f"{engine().state(own).capitalize()}: {described}"
+                menu.button(text, key=f"open_{own}", type="tertiary", on_click=_open, args=(own,))
         with st.popover("Share", icon=":material/share:"):
             for label, (hide, with_run) in LINKS.items():
                 if experiment or not with_run:
