@@ -38,5 +38,5 @@ def test_what_cannot_be_used_is_told_with_its_line(code: str, message: str) -> N
 
 def test_a_loop_without_end_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coded, "SECONDS", 0.05)
-    with pytest.raises(CodeError, match="line [23]: it takes longer than"):
+    with pytest.raises(CodeError, match=r"line [23]: it takes longer than"):
         run("def log_joint(x, h):\n    while True:\n        pass", X, H)
