@@ -263,7 +263,7 @@ def test_every_plot_axis_and_panel(open_page: Open, url: str) -> None:
 
 
 def test_pointing_at_a_chart_moves_the_others(open_page: Open, url: str) -> None:
-    page = open_page(url)
+    page = open_page(url, height=1400)  # the chart is where a mouse can be
     table = page.locator(".live-html table").first
     expect(table).to_contain_text("at k = 1,000")
     plot = page.locator(".live-chart").first.locator(".nsewdrag")

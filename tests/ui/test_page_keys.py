@@ -83,5 +83,4 @@ def test_nothing_is_cut_and_little_moves_while_the_page_comes(open_page: Open, u
     settle(page)
     page.wait_for_function(f"{BOUNDS}?._fullData?.length > 2")
     assert page.evaluate(CUT) == []
-    if width < 700:  # where no settings slide in from the side
-        assert page.evaluate(SHIFT) < 0.1
+    assert page.evaluate(SHIFT) < 0.1
