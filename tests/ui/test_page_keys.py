@@ -10,9 +10,10 @@ from tests.support.pages import BOUNDS, RUN_LINK, STATUS, settle, train, wait_fo
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Page]
-# What is cut off, because its own box or one around it is too narrow and does not show the rest.
+# What is cut off, because its own box or one around it is too narrow and does not show the rest; dots would say so.
 CUT = """[...document.querySelectorAll('.stMain *')].filter(e => e.scrollWidth > e.clientWidth + 2 && e.clientWidth > 0
-    && getComputedStyle(e).overflowX !== 'visible' && getComputedStyle(e).clipPath === 'none' && !e.closest('svg'))
+    && getComputedStyle(e).overflowX !== 'visible' && getComputedStyle(e).clipPath === 'none'
+    && getComputedStyle(e).textOverflow !== 'ellipsis' && !e.closest('svg'))
     .map(e => `${e.className}: ${e.innerText}`)"""
 SHIFT = """new Promise((told) => { let sum = 0; new PerformanceObserver((list) => list.getEntries().forEach((entry) => {
     if (!entry.hadRecentInput) sum += entry.value; })).observe({ type: "layout-shift", buffered: true });
