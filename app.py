@@ -11,7 +11,7 @@ import streamlit as st
 from starlette.middleware import Middleware
 from streamlit import runtime
 
-from ui.lessons import TITLES
+from ui.lessons import COURSE, TITLES
 from ui.pages import page, story_page
 
 ICON = files("ui") / "icon.png"
@@ -19,18 +19,19 @@ ICON = files("ui") / "icon.png"
 
 def main() -> None:
     """Draw the page the visitor asked for."""
-    st.set_page_config(
-        page_title="IWAE laboratory", page_icon=str(ICON), layout="wide", initial_sidebar_state="collapsed"
-    )
-    pages = {
-        "": [
-            page("ui.pages.opening", "Laboratory", "laboratory", default=True),
-            story_page(),
-            page("ui.pages.sweep", "Training k", "sweep"),
-        ],
-        "Lessons": [page(f"ui.lessons.{name}", title, name) for name, title in TITLES.items()],
-    }
-    st.navigation(pages, position="top").run()
+    lessons = [
+        page(f"ui.lessons.{name}", f"{number}. {title}", name) for number, (name, title) in enumerate(TITLES.items(), 1)
+    ]
+    st.session_state[COURSE] = dict(zip(TITLES, lessons, strict=True))
+    pages = [
+        page("ui.pages.opening", "Laboratory", "laboratory", default=True),
+        story_page(),
+        page("ui.pages.sweep", "Training k", "sweep"),
+    ]
+    shown = st.navigation({"": pages, "Lessons": lessons}, position="top")
+    title, icon = f"{shown.title} · IWAE laboratory", str(ICON)
+    st.set_page_config(page_title=title, page_icon=icon, layout="wide", initial_sidebar_state="collapsed")
+    shown.run()
 
 
 def _prepare() -> None:

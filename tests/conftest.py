@@ -67,7 +67,7 @@ def open_page(context: BrowserContext) -> Iterator[Callable[..., Page]]:
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
         page.on("pageerror", lambda error: errors.append(error))  # a built-in method cannot be a handler
         page.goto(url)
-        expect(page.locator(".live-chart .main-svg").first).to_be_visible()
+        expect(page.locator(".live-chart .main-svg, .terms, .story-chart").first).to_be_visible()
         return page
 
     yield open_page

@@ -24,8 +24,8 @@ FLOORS: dict[str, list[set[str]]] = {
         {"__main__"},
     ],
     "ui": [
-        {"markdown", "server", "settings"},
-        {"demo", "session", "visitor"},
+        {"markdown", "navigation", "server"},
+        {"demo", "session", "settings", "visitor"},
         {"controls", "live"},
         {"lessons", "pages"},
     ],

@@ -38,8 +38,9 @@ class Order(NamedTuple):
     help: str | None = None
 
 
-PAUSE = Order("Pause", Pause(), ":material/pause:")
-RESUME = Order("Resume", Resume(), ":material/resume:")
+HOLD = "hold"  # the key of the button that pauses and resumes, which the space bar presses too
+PAUSE = Order("Pause", Pause(), ":material/pause:", "The space bar pauses as well.")
+RESUME = Order("Resume", Resume(), ":material/resume:", "The space bar resumes as well.")
 STEP_HELP = "One training step, then a pause, with a close look at what it did."
 STEP = Order("Step", Step(), ":material/skip_next:", STEP_HELP)
 SLOW = Order("Slow", Slow(), ":material/slow_motion_video:", "One step every few seconds, each shown part by part.")
@@ -63,7 +64,7 @@ def words_switch() -> None:
 def settings(without_k: bool = False) -> str:
     """Inputs for everything the paper varies; why they cannot be combined, nothing if they can."""
     with st.sidebar:
-        st.subheader(words.SETTINGS)
+        st.header(words.SETTINGS)
         _runs()
         if not without_k:
             _input("k", words.TRAINING_K_HELP)
@@ -93,7 +94,7 @@ def settings(without_k: bool = False) -> str:
             st.caption(f"Needs about {memory_mb(spec):,.0f} MB of memory while it trains.")
             return ""
         except SpecError as error:
-            return f"These settings cannot be trained: {error}."
+            return f"These settings cannot be trained: {words.refusal(error)}."
 
 
 def _start_label(name: str) -> str:
@@ -200,17 +201,9 @@ def buttons(experiment: str | None, state: State | None, refused: str) -> None:
     usable = active and state not in (State.STOPPING, State.ELSEWHERE)
     if not active:
         icon = ":material/play_arrow:"
-        st.button(
-            "Train",
-            type="primary",
-            icon=icon,
-            disabled=bool(refused),
-            on_click=_train_shown,
-            shortcut="Space",
-            key="go",
-        )
+        st.button("Train", type="primary", icon=icon, disabled=bool(refused), on_click=_train_shown, key="go")
     else:
-        _button(experiment, RESUME if paused else PAUSE, usable, type="primary", shortcut="Space")
+        _button(experiment, RESUME if paused else PAUSE, usable, type="primary", key=HOLD)
         slow = experiment is not None and engine().slow(experiment)
         for order in (STEP, FAST if slow else SLOW, STOP):
             _button(experiment, order, usable)

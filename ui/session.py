@@ -50,16 +50,12 @@ def close_engine() -> None:
 
 def show_experiment(experiment: str | None) -> None:
     """Make this the experiment on the page, None being the recording; remembered while another page is looked at."""
-    st.session_state["run"] = experiment
-    if experiment is None:
-        st.query_params.pop("run", None)
-    elif st.query_params.get("run") != experiment:
-        st.query_params["run"] = experiment
+    st.session_state["run"] = experiment or ""
 
 
 def shown_experiment() -> str | None:
-    """The experiment on the page, if there is one. A browser far away knows its address later than this server does."""
-    return st.query_params.get("run") or st.session_state.get("run")
+    """The experiment on the page, if there is one."""
+    return st.session_state.get("run") or None
 
 
 def current_experiment() -> str | None:

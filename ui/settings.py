@@ -18,6 +18,7 @@ from iwae_lab.figures import Place, offered
 from iwae_lab.shipped.proof import PROOF, SCRATCH
 from iwae_lab.shipped.recording import FIRST, NAMES
 from iwae_lab.words.glossary import Dialect
+from ui.navigation import through_history
 
 MAX_STEPS = 1_000_000  # the server keeps a row for each in memory; the command line allows more
 DEFAULT = PROOF
@@ -146,18 +147,19 @@ VIEW = {
     "recorded": choice(FIRST, NAMES, "recorded experiment"),
     "hide": choice("", ("", "settings", "controls"), "what to hide"),
     "projector": choice("", ("", "on"), "projector in front of a class"),
+    "run": Setting("", str, "experiment shown, none is the recorded one"),
 }
 ALL = EXPERIMENT | VIEW
 
 
 def restore(table: Mapping[str, Setting] = ALL) -> list[str]:
-    """Begin each script run: settings from the address the first time, kept from then on.
+    """Begin each script run: settings from the address the first time and after Back or Forward, kept from then on.
 
     Returns what in the address could not be used, a sentence each.
     """
-    state, refused = st.session_state, []
+    state, refused, anew = st.session_state, [], through_history()
     for name, setting in table.items():
-        if name not in state:
+        if anew or name not in state:
             state[name] = setting.default
             if name in st.query_params:
                 given = st.query_params[name]
@@ -184,13 +186,12 @@ def fit_start(given: Container[str] = ()) -> None:
 
 
 def remember(table: Mapping[str, Setting] = ALL) -> None:
-    """Put every setting that is not the default into the address."""
+    """Put every setting that is not the default into the address: all at once, so that Back takes back one change."""
+    now = st.query_params.to_dict()
+    others = {name: value for name, value in now.items() if name not in table}
     wanted = {name: str(st.session_state[name]) for name in table if st.session_state[name] != table[name].default}
-    for name in table:
-        if name in wanted and st.query_params.get(name) != wanted[name]:
-            st.query_params[name] = wanted[name]
-        elif name not in wanted and name in st.query_params:
-            del st.query_params[name]
+    if others | wanted != now:
+        st.query_params.from_dict(others | wanted)
 
 
 def chosen() -> ExperimentSpec:

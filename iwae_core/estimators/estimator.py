@@ -114,7 +114,11 @@ class Estimator:
 
 
 class UnsupportedError(ValueError):
-    """An estimator that cannot be used here; the message says why and names one that can."""
+    """An estimator that cannot be used here: what it needs, and the name of one that can be used instead."""
+
+    def __init__(self, name: str, needs: str, instead: str) -> None:
+        super().__init__(f"{name} needs {needs}. Use estimator={instead!r} ({ESTIMATORS[instead].label})")
+        self.name, self.needs, self.instead = name, needs, instead
 
 
 ESTIMATORS: Registry[Estimator] = Registry("estimator", Estimator)
@@ -150,8 +154,7 @@ def require(name: str, k: int, paths: Sequence[Path]) -> Estimator:
         instead = found
         while instead.instead and _problem(instead, k, paths):
             name_instead, instead = instead.instead, ESTIMATORS[instead.instead]
-        label = ESTIMATORS[name_instead].label
-        raise UnsupportedError(f"{name} needs {problem}. Use estimator={name_instead!r} ({label})")
+        raise UnsupportedError(name, problem, name_instead)
     return found
 
 

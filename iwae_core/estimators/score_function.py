@@ -62,7 +62,7 @@ def reinforce_loo(draws: Draws) -> Surrogate:
 
 @estimator(
     "reinforce_iwae",
-    label="REINFORCE, L_k",
+    label="REINFORCE, Lₖ",
     path="score",
     theta=Target.L_K,
     equation=r"\sum_{i=1}^k (\hat L_k - \tilde w_i) s_i",

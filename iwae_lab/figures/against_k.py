@@ -19,12 +19,14 @@ from iwae_lab.figures.figure import (
     error_band,
     marker,
     sentence,
+    uncovered,
 )
-from iwae_lab.figures.marks import ELBO, L_K, Trace, band, horizontal, vertical
+from iwae_lab.figures.marks import ELBO, L_K, Trace, band, between, horizontal, in_words, logarithmic, vertical
 from iwae_lab.history.history import History
 from iwae_lab.history.view import View, chosen, eval_ks, point
 
 ALONE = "There is one run, and nothing to compare it with."
+BLIND = 0.1  # of the largest k: from there on, what L_k at the largest k still lacks is not small beside a gap from it
 
 
 def _bounds_summary(history: History, view: View) -> str:
@@ -32,7 +34,7 @@ def _bounds_summary(history: History, view: View) -> str:
     if snapshot is None or history.spec is None:
         return NO_EVALUATION
     runs = zip(history.labels, snapshot.iwae[:, at].mean(-1), snapshot.elbo.mean(-1), strict=True)
-    parts = [f"{label} model: L_k {iwae:.1f}, ELBO {elbo:.1f}" for label, iwae, elbo in runs]
+    parts = [f"{label} model: Lₖ {iwae:.1f}, ELBO {elbo:.1f}" for label, iwae, elbo in runs]
     start = f"Bounds on held-out images against k. At k = {history.spec.eval_ks[at]}"
     return sentence(start, parts, " nats per image")
 
@@ -55,7 +57,7 @@ def bounds_against_k(history: History, view: View) -> go.Figure:
     for run in range(len(history.labels)):
         for curve, errors in _curves(history, run, estimate(snapshot.iwae[run]), estimate(snapshot.elbo[run])):
             traces += [errors, curve, marker(curve, at)]
-    return go.Figure(traces, shape | {"shapes": [vertical(float(ks[at]))]})
+    return go.Figure(uncovered(traces), shape | {"shapes": [vertical(float(ks[at]))]})
 
 
 def _curves(history: History, run: int, l_k: Estimate, elbo: Estimate) -> Iterator[tuple[Trace, Trace]]:
@@ -81,7 +83,7 @@ def _difference_summary(history: History, view: View) -> str:
     for run, label in enumerate(others, 1):
         iwae, elbo = (estimate(values[run] - values[0]) for values in (snapshot.iwae[:, at], snapshot.elbo))
         parts.append(
-            f"{label}: L_k {iwae.mean:+.2f} ± {2 * iwae.stderr:.2f}, ELBO {elbo.mean:+.2f} ± {2 * elbo.stderr:.2f}"
+            f"{label}: Lₖ {iwae.mean:+.2f} ± {2 * iwae.stderr:.2f}, ELBO {elbo.mean:+.2f} ± {2 * elbo.stderr:.2f}"
         )
     return sentence(f"Lead over {first} in nats per image at k = {history.spec.eval_ks[at]}", parts)
 
@@ -107,7 +109,8 @@ def difference(history: History, view: View) -> go.Figure:
         leads = (estimate(bounds[run] - bounds[0]) for bounds in (snapshot.iwae, snapshot.elbo))
         for curve, errors in _curves(history, run, *leads):
             traces += [errors, curve | {"hovertemplate": "%{y:+.2f}"}]
-    return go.Figure(traces, shape | {"shapes": [horizontal(0.0), vertical(float(ks[point(history, view)]))]})
+    moments = [horizontal(0.0), vertical(float(ks[point(history, view)]))]
+    return go.Figure(uncovered(traces), shape | {"shapes": moments})
 
 
 def _gaps(snapshot: Snapshot, run: int) -> tuple[Estimate, Estimate]:
@@ -138,19 +141,23 @@ def _gap_summary(history: History, view: View) -> str:
     snapshot, at = chosen(history, view), point(history, view)
     if snapshot is None or history.spec is None:
         return NO_EVALUATION
-    reference = _reference(history, snapshot).replace("<sub>", "_").replace("</sub>", "")
+    reference = in_words(_reference(history, snapshot))
     parts = []
     for run, label in enumerate(history.labels):
         below, of_elbo = _gaps(snapshot, run)
         own = f"{below.mean[at]:.2f}" if np.isfinite(below.mean[at]) else "none to be seen"
-        parts.append(f"{label} model: L_k {own}, ELBO {of_elbo.mean:.2f}")
+        parts.append(f"{label} model: Lₖ {own}, ELBO {of_elbo.mean:.2f}")
     return sentence(f"Distance in nats from {reference} at k = {history.spec.eval_ks[at]}", parts)
 
 
 @FIGURES.register(
     "gap",
-    label="Gap to log p(x)",
-    caption="How far each bound is below log p(x): the ELBO as far at every k, L_k in the end in proportion to 1/k.",
+    label="Gap of each bound",
+    caption=(
+        "How far each bound is below log p(x) where that is known: the ELBO as far at every k, $L_k$ in the end in "
+        "proportion to 1/k. Elsewhere the gap is counted from the model's own $L_k$ at the largest k, which is lower "
+        "than log p(x) by an unknown part; where that part is not small beside what is drawn, the plot is grey."
+    ),
     summary=_gap_summary,
     place=Place.PLOT,
     short="Gap",
@@ -158,19 +165,30 @@ def _gap_summary(history: History, view: View) -> str:
 def gap(history: History, view: View) -> go.Figure:
     """log p(x) - L_k (solid) and log p(x) - ELBO (dashed) on logarithmic axes, with +-2 standard errors.
 
-    log p(x) is exact where a model knows it; elsewhere L_k at the largest k stands for it, and the axis says so. Gaps
-    within two standard errors of zero are left out.
+    log p(x) is exact where a model knows it; elsewhere L_k at the largest k stands for it, the axis says so, and the
+    part of the plot where that matters is grey. Gaps within two standard errors of zero are left out.
     """
     snapshot, ks = chosen(history, view), eval_ks(history)
     shape = against_k(history, "gap, nats (log scale)")
     if snapshot is None:
         return empty(shape, NO_EVALUATION)
-    shape["yaxis"] = {"title": {"text": f"{_reference(history, snapshot)} − bound, nats (log scale)"}, "type": "log"}
     traces: list[Trace] = []
     for run in range(len(history.labels)):
         for curve, errors in _curves(history, run, *_gaps(snapshot, run)):
             traces += [errors, curve | {"hovertemplate": "%{y:.3g}"}]
-    return go.Figure(traces, shape | {"shapes": [vertical(float(ks[point(history, view)]))]})
+    seen = np.concatenate([trace["y"] for trace in traces if trace.get("name")])
+    seen = seen[seen > 0]  # a logarithmic axis has no place for others
+    shape["yaxis"] |= {"title": {"text": f"{_reference(history, snapshot)} − bound, nats (log scale)"}}
+    shape["yaxis"] |= logarithmic(float(seen.min()), float(seen.max())) if len(seen) else {"type": "log"}
+    moments = [vertical(float(ks[point(history, view)])), *_blind(history, snapshot, float(ks[-1]))]
+    return go.Figure(uncovered(traces), shape | {"shapes": moments})
+
+
+def _blind(history: History, snapshot: Snapshot, last: float) -> list[Trace]:
+    """Where gaps are counted from a bound, and what that lacks is not small beside them."""
+    if all(_known(snapshot, run) for run in range(len(history.labels))):
+        return []
+    return [between(BLIND * last, 1.15 * last, "unknown part<br>of log p(x)<br>not small here")]
 
 
 def _spread_summary(history: History, view: View) -> str:
@@ -180,7 +198,7 @@ def _spread_summary(history: History, view: View) -> str:
     if not snapshot.spread.size:
         return NOT_KEPT
     parts = [
-        f"{label} model: ELBO {elbo:.2f}" + (f", L_k {iwae:.2f}" if np.isfinite(iwae) else "")
+        f"{label} model: ELBO {elbo:.2f}" + (f", Lₖ {iwae:.2f}" if np.isfinite(iwae) else "")
         for label, (elbo, iwae) in zip(history.labels, snapshot.spread[:, :, at], strict=True)
     ]
     start = f"Standard deviation of one estimate from k = {history.spec.eval_ks[at]} samples of an image"
@@ -192,7 +210,7 @@ def _spread_summary(history: History, view: View) -> str:
     label="One estimate and its noise",
     caption=(
         "One standard deviation of a single k-sample estimate for a given image: around the ELBO it narrows and "
-        "the line stays where it is, around L_k it narrows while the line climbs."
+        "the line stays where it is, around $L_k$ it narrows while the line climbs."
     ),
     summary=_spread_summary,
     place=Place.PLOT,
@@ -209,4 +227,4 @@ def spread(history: History, view: View) -> go.Figure:
         for row, bound, mean in (1, L_K, snapshot.iwae[run].mean(-1)), (0, ELBO, snapshot.elbo[run].mean()):
             curve = bound_line(history, run, bound, ks, np.broadcast_to(mean, ks.shape))
             traces += [band(curve, snapshot.spread[run, row]), curve]
-    return go.Figure(traces, shape | {"shapes": [vertical(float(ks[point(history, view)]))]})
+    return go.Figure(uncovered(traces), shape | {"shapes": [vertical(float(ks[point(history, view)]))]})

@@ -7,10 +7,12 @@ import plotly.graph_objects as go
 
 from iwae_core.estimators import ESTIMATORS
 from iwae_core.evaluation.estimate import Estimate
-from iwae_lab.figures.figure import STDERRS
+from iwae_lab.figures.figure import STDERRS, empty
 from iwae_lab.figures.marks import COLOURS, ELBO, L_K, Trace, axes, line
 from iwae_lab.history.sweep import Point
 from iwae_lab.paper.cells import PAPER, Cell
+
+NO_POINT = "No model of this sweep has been evaluated yet."
 
 
 def against_training_k(points: Sequence[Point]) -> go.Figure:
@@ -18,10 +20,12 @@ def against_training_k(points: Sequence[Point]) -> go.Figure:
 
     The paper's Table 1 is in the legend, to be switched on: its models were trained some three hundred times longer.
     """
+    look = axes("training k (log scale)", "nats per held-out image", left=64)
+    if not points:
+        return empty(look, NO_POINT)
     estimators = list(dict.fromkeys(point.estimator for point in points))
     traces = [trace for index, name in enumerate(estimators) for trace in _lines(points, name, COLOURS[index])]
     ks = sorted({point.k for point in points})
-    look = axes("training k (log scale)", "nats per held-out image", left=64)
     look["xaxis"] |= {"type": "log", "tickvals": ks, "ticktext": list(map(str, ks))}
     return go.Figure(traces, look | {"uirevision": ",".join(estimators)})
 
@@ -29,11 +33,11 @@ def against_training_k(points: Sequence[Point]) -> go.Figure:
 def sweep_summary(points: Sequence[Point]) -> str:
     """The plot in words, for readers who do not see it."""
     if not points:
-        return "Test bounds against training k: nothing has been evaluated yet."
+        return NO_POINT
     parts = []
-    for name, k, _, l_k, elbo in points:
+    for name, k, _, l_k, elbo, _ in points:
         parts.append(f"{ESTIMATORS[name].label} at k = {k}: {float(l_k.mean):.1f}, ELBO {float(elbo.mean):.1f}")
-    return f"Test bounds in nats per image against training k. L_k of {'; '.join(parts)}."
+    return f"Test bounds in nats per image against training k. Lₖ of {'; '.join(parts)}."
 
 
 def _lines(points: Sequence[Point], name: str, colour: str) -> list[Trace]:

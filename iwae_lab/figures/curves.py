@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from iwae_core.evaluation.estimate import Floats
-from iwae_lab.figures.figure import FIGURES, bound_line, empty, layout, sentence
+from iwae_lab.figures.figure import FIGURES, bound_line, bounds_layout, empty, sentence, uncovered
 from iwae_lab.figures.marks import COLOURS, ELBO, GREY, L_K, Trace, line, vertical
 from iwae_lab.history.history import History, Training
 from iwae_lab.history.view import View, chosen
@@ -21,7 +21,7 @@ def _curves_summary(history: History, view: View) -> str:
         return NO_STEP
     made = history.training
     last = zip(history.labels, made.iwae[-1], made.elbo[-1], strict=True)
-    parts = [f"{label}: L_k {iwae:.1f}, ELBO {elbo:.1f}" for label, iwae, elbo in last]
+    parts = [f"{label}: Lₖ {iwae:.1f}, ELBO {elbo:.1f}" for label, iwae, elbo in last]
     kept = zip(history.labels, made.kept[-1], strict=True)
     parts += [f"{label}: {share:.0%} of the rows kept" for label, share in kept if share < 1]
     return sentence(f"Training curves to step {history.step}. Last minibatch, nats per image", parts)
@@ -35,7 +35,7 @@ def _curves_summary(history: History, view: View) -> str:
 )
 def training_curves(history: History, view: View) -> go.Figure:
     """Both bounds on each minibatch's own k samples, averaged over short windows; swaps and the view are marked."""
-    shape = layout(history, AXES[view.x], "nats per training image", view.x)
+    shape = bounds_layout(history, AXES[view.x], "nats per training image", view.x)
     if history.spec is None or not history.step:
         return empty(shape, NO_STEP)
     made = history.training
@@ -58,7 +58,7 @@ def training_curves(history: History, view: View) -> go.Figure:
         margin = 0.05 * (high - low) + 0.5
         shape["yaxis"] |= {"range": [low - margin, high + margin]}
     shape["xaxis"] |= {"range": [0, max(*(float(trace["x"][-1]) for trace in traces), 10)]}
-    return go.Figure(traces, shape | {"shapes": _moments(history, made, view)})
+    return go.Figure(uncovered(traces), shape | {"shapes": _moments(history, made, view)})
 
 
 def _kept_axis(shape: dict[str, Any]) -> dict[str, Any]:

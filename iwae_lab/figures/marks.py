@@ -4,6 +4,7 @@ Marks are plain dictionaries until the figure is complete: Plotly then validates
 a colour of the theme.
 """
 
+import re
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,7 +18,10 @@ GREY = "rgba(128,128,128,0.9)"
 TRUTH = "#808b97"  # what is known exactly: no model's colour, and visible on light and dark grounds
 DOTTED = {"width": 1.5, "dash": "dot", "color": GREY}
 L_K, ELBO = "L<sub>k</sub>", "ELBO"
+WIDTH = 2.5  # of a line, in pixels
+TICKS = (1,), (1, 2, 5), tuple(range(1, 10)), tuple(n / 10 for n in range(10, 100))  # of a decade, in steps of need
 ANGLES = np.linspace(0, 2 * np.pi, 49)
+SUBSCRIPTS = str.maketrans("0123456789k", "₀₁₂₃₄₅₆₇₈₉ₖ")
 Trace: TypeAlias = dict[str, Any]
 
 
@@ -38,6 +42,23 @@ def decades(last: float, beyond: float = 0.06) -> dict[str, Any]:
     return {"type": "log", "dtick": 1, "range": [-beyond, float(np.log10(last)) + beyond]}
 
 
+def logarithmic(low: float, high: float) -> dict[str, Any]:
+    """A logarithmic axis for values from `low` to `high`, with as few ticks as make three, each named in full."""
+    margin = 0.02 + 0.06 * np.log10(high / low)
+    start, end = float(np.log10(low) - margin), float(np.log10(high) + margin)
+    for digits in TICKS:
+        places = (digit * 10.0**power for power in range(int(start) - 1, int(end) + 1) for digit in digits)
+        ticks = [tick for tick in places if start <= np.log10(tick) <= end]
+        if len(ticks) > 2:
+            break
+    return {"type": "log", "range": [start, end], "tickvals": ticks, "ticktext": [_named(tick) for tick in ticks]}
+
+
+def _named(tick: float) -> str:
+    power = np.log10(tick)
+    return f"10<sup>{power:.0f}</sup>".replace("-", "\u2212") if power <= -4 else f"{tick:,.6g}"
+
+
 def vertical(x: float, colour: str = GREY) -> dict[str, Any]:
     """A dotted line across the plot at x."""
     return {"type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1, "line": DOTTED | {"color": colour}}
@@ -48,8 +69,15 @@ def horizontal(y: float) -> dict[str, Any]:
     return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y, "line": DOTTED}
 
 
+def between(start: float, end: float, text: str) -> dict[str, Any]:
+    """A part of the x axis behind everything else, with a remark in it."""
+    place = {"type": "rect", "x0": start, "x1": end, "yref": "paper", "y0": 0, "y1": 1, "layer": "below"}
+    label = {"text": text, "textposition": "top center", "padding": 60, "font": {"size": 11}}
+    return place | {"fillcolor": faint("#808080", 0.15), "line": {"width": 0}, "label": label}
+
+
 def line(
-    x: ArrayLike, y: ArrayLike, name: str, colour: str, dash: str = "solid", width: float = 2.5, **more: Any
+    x: ArrayLike, y: ArrayLike, name: str, colour: str, dash: str = "solid", width: float = WIDTH, **more: Any
 ) -> Trace:
     """A line through points."""
     return {
@@ -111,6 +139,11 @@ def ellipses(mean: Floats, scale: Floats, name: str, colour: str, dash: str = "s
     rings = [mean[:, None] + size * scale[:, None] * circle for size in (1, 2)]
     x, y = np.concatenate([rings[0], np.full((2, 1), np.nan), rings[1]], 1)
     return line(x, y, name, colour, dash, 2, hoverinfo="skip")
+
+
+def in_words(text: str) -> str:
+    """A text of a figure with its subscripts as letters, for a summary."""
+    return re.sub("<sub>(.*?)</sub>", lambda found: found[1].translate(SUBSCRIPTS), text)
 
 
 def faint(colour: str, opacity: float) -> str:

@@ -39,7 +39,7 @@ def _weights_summary(history: History, view: View) -> str:
 @FIGURES.register(
     "weights",
     label="Weights of the samples of one digit",
-    caption="Each sample's share w̃ of all weights: the ELBO gives every sample 1/k (dotted), L_k gives it its share.",
+    caption="Each sample's share w̃ of all weights: the ELBO gives every sample 1/k (dotted), $L_k$ gives it its share.",
     summary=_weights_summary,
     place=Place.PANEL,
     short="Weights",

@@ -12,18 +12,22 @@ def labels(spec: ExperimentSpec, swaps: Sequence[Swapped] = ()) -> list[str]:
 
     "VAE", "IWAE" where estimators differ, "IWAE k=5", "IWAE k=50" where they do not, "VAE → IWAE" after a swap.
     """
-    chains = [[run] for run in spec.runs]
-    for swap in swaps:
-        chains[swap.run].append(chains[swap.run][-1].swapped(swap.estimator, swap.k))
-    names = [_chain(chain, ()) for chain in chains]
+    found = chains(spec, swaps)
+    names = [_chain(chain, ()) for chain in found]
     for details in DETAILS:
         twins = [names.count(name) > 1 for name in names]
-        told = [
-            _chain(chain, details) if twin else name for chain, name, twin in zip(chains, names, twins, strict=True)
-        ]
+        told = [_chain(chain, details) if twin else name for chain, name, twin in zip(found, names, twins, strict=True)]
         if len(set(told)) > len(set(names)):
             names = told
     return [f"{name} #{names[:i].count(name) + 1}" if names.count(name) > 1 else name for i, name in enumerate(names)]
+
+
+def chains(spec: ExperimentSpec, swaps: Sequence[Swapped] = ()) -> list[list[RunSpec]]:
+    """What has trained each run, one after the other."""
+    found = [[run] for run in spec.runs]
+    for swap in swaps:
+        found[swap.run].append(found[swap.run][-1].swapped(swap.estimator, swap.k))
+    return found
 
 
 # What may tell runs of one estimator apart, tried in order.

@@ -18,13 +18,17 @@ MAX_MEMBERS = 8
 
 
 class Point(NamedTuple):
-    """A model of a sweep as it was last evaluated: L_k at the largest k, and the ELBO, on held-out images."""
+    """A model of a sweep as it was last evaluated: L_k at the largest k, and the ELBO, on held-out images.
+
+    `lead` is the paired difference of L_k from the first model of the same experiment, None for that itself.
+    """
 
     estimator: str
     k: int
     step: int
     l_k: Estimate
     elbo: Estimate
+    lead: Estimate | None = None
 
 
 def members(spec: ExperimentSpec, ks: Sequence[int]) -> list[ExperimentSpec]:
@@ -56,6 +60,8 @@ def points(histories: Iterable[History]) -> list[Point]:
         if history.spec is None or not history.snapshots:
             continue
         snapshot = history.snapshots[-1]
-        for run, iwae, elbo in zip(history.spec.runs, snapshot.iwae[:, -1], snapshot.elbo, strict=True):
-            found.append(Point(run.estimator, run.k, snapshot.step, estimate(iwae), estimate(elbo)))
+        bounds = snapshot.iwae[:, -1]
+        for index, (run, iwae, elbo) in enumerate(zip(history.spec.runs, bounds, snapshot.elbo, strict=True)):
+            lead = estimate(iwae - bounds[0]) if index else None
+            found.append(Point(run.estimator, run.k, snapshot.step, estimate(iwae), estimate(elbo), lead))
     return found

@@ -22,6 +22,7 @@ from iwae_core.estimators import require
 from iwae_core.evaluation.estimate import Floats
 from iwae_core.exact.law import Law, exact_curve, resampled_log_prob
 from iwae_core.training.process import one_thread
+from iwae_lab.lessons.coded import run
 
 SEEN = -60.0  # a node of less probability under q is not drawn in any number of samples
 STEPS, BATCH, RATE = 150, 32, 0.1
@@ -85,6 +86,21 @@ class Choices:
     def q_at(self, phi: Tensor) -> Distribution:
         """The distribution q with parameters phi `[..., parameters]`."""
         return FAMILIES[self.q].build(phi)
+
+
+@dataclass(frozen=True)
+class Coded(Choices):
+    """A model whose log p(x, h) is a function in Python, which may do whatever this process may."""
+
+    code: str = ""
+
+    def log_joint(self, x: Tensor, h: Tensor) -> Tensor:
+        """What the code says.
+
+        Raises:
+            CodeError: it does not run, takes too long, or does not return one number for each h.
+        """
+        return run(self.code, x, h)
 
 
 class Answers(NamedTuple):

@@ -26,6 +26,7 @@ from iwae_lab.history.view import View
 from iwae_lab.take_home.recipe import performed, snippet
 from iwae_lab.words import sentences as words
 from iwae_lab.words.markup import math
+from iwae_lab.words.opening import TITLE
 from iwae_lab.words.templates import template
 
 FRAMES = 40  # evaluations to choose from: each takes a few kilobytes
@@ -45,6 +46,7 @@ def report(history: History, dialect: words.Dialect = words.Dialect.STATISTICS) 
     reading = read_at(history, view)
     return template("iwae_lab/take_home/report.html.jinja").render(
         words=words,
+        title=TITLE,
         say=partial(words.say, dialect=dialect),
         spec=spec,
         data=DATASETS[spec.dataset],

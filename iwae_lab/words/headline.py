@@ -6,6 +6,7 @@ from iwae_core.estimators import ESTIMATORS, Target
 from iwae_core.evaluation.sequential import LEAST, LEVEL
 from iwae_core.training.starts import RANDOM
 from iwae_lab.history.history import History
+from iwae_lab.history.labels import chains
 from iwae_lab.history.verdict import Verdict, verdicts
 from iwae_lab.words.numbers import minus, plus_minus
 
@@ -68,5 +69,5 @@ def _young(history: History, verdict: Verdict) -> bool:
     """Whether a model that is trained on L_k from random weights has had no time yet."""
     if history.spec is None or history.spec.start != RANDOM:
         return False
-    run = history.spec.runs[history.labels.index(verdict.last)]
+    run = chains(history.spec, history.swaps)[history.labels.index(verdict.last)][-1]
     return ESTIMATORS[run.estimator].theta is Target.L_K and history.step * history.spec.batch_size < YOUTH

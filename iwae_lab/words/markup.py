@@ -9,6 +9,7 @@ from html import escape
 from markupsafe import Markup
 from math_core import LatexToMathML
 
+SUBSCRIPTS = str.maketrans("0123456789k", "₀₁₂₃₄₅₆₇₈₉ₖ")
 # Broken LaTeX and unknown commands are shown as they are written.
 _LATEX = LatexToMathML(continue_on_error=True, fancy_error=False)
 
@@ -19,6 +20,17 @@ def inline(text: str) -> Markup:
     html = "".join(math(part) if odd % 2 else escape(part) for odd, part in enumerate(parts))
     html = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html)
     return Markup(re.sub(r"`(.+?)`", r"<code>\1</code>", html))
+
+
+def spoken(text: str) -> str:
+    """Markdown with the bounds L as plain text, for those who hear it and where no formula can be shown."""
+    named = re.sub(r"L_(?:\{(\w+)\}|(\w))", lambda found: "L" + (found[1] or found[2]).translate(SUBSCRIPTS), text)
+    return re.sub(r"[*$]", "", named)
+
+
+def heading(text: str) -> Markup:
+    """One line of Markdown above a column: its bounds as HTML, since not every screen reader reads formulas."""
+    return Markup(re.sub(r"\$(\w)_(\w)\$", r"<i>\1</i><sub>\2</sub>", escape(text)))
 
 
 def math(latex: str, display: bool = False) -> Markup:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from iwae_core.evaluation.estimate import Estimate
+from iwae_lab.words.markup import spoken
 
 
 def true_minus(text: str) -> str:
@@ -21,7 +22,11 @@ def plus_minus(value: Estimate, sign: bool = False) -> str:
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
-    """A table in Markdown, so many columns aligned left and the others right."""
+    """A table in Markdown, so many columns aligned left and the others right.
+
+    A heading that is a formula and nothing else becomes text: there are screen readers that find no heading in it.
+    """
+    head = [spoken(name) if name.startswith("$") else name for name in head]
     marks = "|".join([":--"] * left + ["--:"] * (len(head) - left))
     first, *others = ("| " + " | ".join(cells) + " |" for cells in (head, *rows))
     return "\n".join([first, f"|{marks}|", *others])

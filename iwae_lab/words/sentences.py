@@ -3,17 +3,18 @@
 Texts hold `{names}` of `iwae_lab.words.glossary.TERMS`, which `say` replaces by the words of one dialect.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from iwae_core.data import DATASETS
-from iwae_core.estimators import ESTIMATORS, Target
+from iwae_core.estimators import ESTIMATORS, Target, UnsupportedError
 from iwae_core.estimators.counting import BACKWARDS
 from iwae_core.evaluation.estimate import Estimate
 from iwae_core.models import MODELS
-from iwae_core.training.events import Closeup
-from iwae_core.training.spec import ExperimentSpec
+from iwae_core.training.events import Closeup, Swapped
+from iwae_core.training.fields import SpecError
+from iwae_core.training.spec import ExperimentSpec, Swap
 from iwae_core.training.starts import RANDOM, STARTS
 from iwae_lab.history.history import History
 from iwae_lab.history.reading import Reading
@@ -83,6 +84,7 @@ FLOW = {
     "tip": "{label}, {draw} {number}: log w {before} → {after}; pull {pull}",
 }
 READ_ONLY = "You are watching this experiment; whoever started it controls it."
+SETTINGS_HIDDEN = "This link hides the settings, so nothing new is trained from it."
 SETTINGS_NOTE = (
     "All models start from the same weights and see the same images, binarisation and noise. "
     "Equal k is about equal cost: VAE averages k {draws}, IWAE weighs them."
@@ -102,6 +104,7 @@ STOPPING = "Its last good state is being saved."
 REVIVED = "Its worker process, or the machine that had it, is gone; it went on by itself from step {step:,}."
 ELSEWHERE = "Another server on the same folder of runs takes care of this one; control it there."
 LOADING_WORKER = "Starting"
+IN_SLOW_MOTION = "in slow motion"
 PROJECT = "Project"
 LEAVE_PROJECTOR = "Leave the projector"
 WATCH_LINK = "This, to watch in class: a page of its own, light enough for a hundred phones; polls appear there"
@@ -109,9 +112,14 @@ POLL_NEEDS_RUN = "Press Train, then Pause, and ask the class what will happen: a
 HERE_ALONE = "Only this computer reaches this address: open the page by the computer's name in the network."
 
 
-def describe(spec: ExperimentSpec) -> str:
-    """What was trained, in one phrase."""
-    runs = " and ".join(f"{run.label} (k = {run.k})" for run in spec.runs)
+def describe(spec: ExperimentSpec, swaps: Sequence[Swapped | Swap] | None = None) -> str:
+    """What was trained, in one phrase, with the swaps that were made, or those planned if they are not told."""
+    later: list[list[str]] = [[] for _ in spec.runs]
+    for swap in spec.swaps if swaps is None else swaps:
+        later[swap.run].append(f", from step {swap.step:,} {ESTIMATORS[swap.estimator].label} (k = {swap.k})")
+    runs = " and ".join(
+        f"{run.label} (k = {run.k}){''.join(swapped)}" for run, swapped in zip(spec.runs, later, strict=True)
+    )
     size = f"{spec.steps:,} steps of {spec.batch_size} images"
     models = ", ".join(dict.fromkeys(MODELS[run.model].label for run in spec.runs))
     start = "" if spec.start == RANDOM else f" from the {STARTS[spec.start].label},"
@@ -121,12 +129,23 @@ def describe(spec: ExperimentSpec) -> str:
     return f"{runs}, {models},{start} {size}, learning rate {spec.learning_rate:g}, seed {spec.seed}"
 
 
-def status(history: History, spec: ExperimentSpec, state: str, position: int | None = None) -> str:
+def refusal(error: SpecError | UnsupportedError) -> str:
+    """Why settings cannot be used, in the words of the page and not of the code."""
+    cause = error if isinstance(error, UnsupportedError) else error.__cause__
+    if not isinstance(cause, UnsupportedError):
+        return str(error)
+    label, instead = ESTIMATORS[cause.name].label, ESTIMATORS[cause.instead].label
+    return f"{label} needs {cause.needs}; choose {instead} in its place"
+
+
+def status(history: History, spec: ExperimentSpec, state: str, position: int | None = None, slow: bool = False) -> str:
     """What a run is doing and how far it is, in one line."""
     if position is not None:
         return f"Queued: number {position} in line. It begins as soon as a worker is free."
     text = f"{state.capitalize()}: step {history.step:,} of {spec.steps:,}"
-    return f"{text} · {time_left(history)}" if state == "running" else text
+    if state != "running":
+        return text
+    return f"{text} · {IN_SLOW_MOTION if slow else time_left(history)}"
 
 
 def time_left(history: History) -> str:
@@ -145,9 +164,8 @@ def readout(reading: Reading) -> list[list[str]]:
     rows = [[f"at k = {reading.k:,}", "$L_k$", "ELBO", "$L_k$ − ELBO"]]
     for label, iwae, elbo, gain in zip(labels, reading.iwae, reading.elbo, reading.gain, strict=True):
         rows.append([label, plus_minus(iwae), plus_minus(elbo), plus_minus(gain, True)])
-    if len(labels) > 1:
-        leads = [plus_minus(reading.iwae_lead, True), plus_minus(reading.elbo_lead, True)]
-        rows.append([f"{labels[-1]} − {labels[0]}", *leads, ""])
+    for label, *leads in zip(labels[1:], reading.iwae_leads[1:], reading.elbo_leads[1:], strict=True):
+        rows.append([f"{label} − {labels[0]}", *(plus_minus(lead, True) for lead in leads), ""])
     return rows
 
 
@@ -169,18 +187,26 @@ def _findings(reading: Reading) -> list[str]:
             f"log of the average is higher by {gains}. More {{draws}} never move the dashed line: they make a less "
             "noisy estimate of the same number. They lift the solid line towards the {evidence}."
         )
-    if len(reading.spec.runs) < 2:
+    if len(reading.labels) < 2:
         return [formulas]
-    first, last = reading.labels[0], reading.labels[-1]
+    first, *others = reading.labels
+    models = "Two models" if len(others) == 1 else f"Models beside {first}"
+    leads = [_lead(lead, first, label) for label, lead in zip(others, reading.iwae_leads[1:], strict=True)]
     fit = (
-        f"**Two models, one yardstick** (solid to solid): {_lead(reading.iwae_lead, first, last)} at "
-        f"k = {reading.k:,}. Only a large k comes close to log p(x), so compare models at the right end."
+        f"**{models}, one yardstick** (solid to solid) at k = {reading.k:,}: {'; '.join(leads)}. "
+        "Only a large k comes close to log p(x), so compare models at the right end."
     )
-    own = f"**The ELBO of the {last} model** (dashed to dashed): {_lead(reading.elbo_lead, first, last)}."
-    climbs_l_k = ESTIMATORS[reading.spec.runs[-1].estimator].theta is Target.L_K
-    if climbs_l_k and _clear(reading.elbo_lead) and reading.elbo_lead.mean < 0:
-        own += " " + WORSE_ELBO
-    return [formulas, fit, own]
+    return [formulas, fit, *_of_elbos(reading)]
+
+
+def _of_elbos(reading: Reading) -> Iterator[str]:
+    """What the ELBOs of the runs say of each other; why such a model is better than its ELBO, once."""
+    first, told = reading.labels[0], False
+    for label, run, lead in list(zip(reading.labels, reading.runs, reading.elbo_leads, strict=True))[1:]:
+        text = f"**The ELBO of the {label} model** (dashed to dashed): {_lead(lead, first, label)}."
+        misjudged = ESTIMATORS[run.estimator].theta is Target.L_K and _clear(lead) and bool(lead.mean < 0)
+        yield f"{text} {WORSE_ELBO}" if misjudged and not told else text
+        told |= misjudged
 
 
 def _clear(lead: Estimate) -> bool:
@@ -189,6 +215,8 @@ def _clear(lead: Estimate) -> bool:
 
 
 def _lead(lead: Estimate, first: str, last: str) -> str:
+    if lead.mean == lead.stderr == 0:
+        return f"{last} and {first} are the same model, to the last digit"
     if not _clear(lead):
         return f"{last} and {first} cannot be told apart ({plus_minus(lead, True)} nats)"
     side = "ahead" if lead.mean > 0 else "behind"

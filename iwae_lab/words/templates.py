@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from iwae_lab.words.markup import inline, math
+from iwae_lab.words.markup import heading, inline, math
 
 
 def data_url(png: bytes) -> str:
@@ -21,7 +21,7 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     undefined=StrictUndefined,
 )
-_ENVIRONMENT.filters |= {"data_url": data_url, "inline": inline, "math": math}
+_ENVIRONMENT.filters |= {"data_url": data_url, "heading": heading, "inline": inline, "math": math}
 template = _ENVIRONMENT.get_template
 
 

@@ -21,7 +21,7 @@ def test_every_figure_survives_histories_that_lack_what_it_shows(name: str) -> N
     entry = FIGURES[name]
     nothing = entry(History(), View())
     assert not nothing.data
-    assert nothing.layout.annotations[0].text == entry.summary(History(), View())
+    assert nothing.layout.annotations[0].text.replace("<br>", " ") == entry.summary(History(), View())
     older = History(read_log(RECORDED))
     for view in (View(), View(k=5000), View(k=3, at=0, x="samples", digit=9), View(at=99, x="seconds")):
         figure, words = entry(older, view), entry.summary(older, view)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iwae_core.training.events import Progress, Record, Snapshot, Started
-from iwae_core.training.spec import ExperimentSpec
+from iwae_core.training.events import Progress, Record, Snapshot, Started, Swapped
+from iwae_core.training.fields import SpecError
+from iwae_core.training.spec import ExperimentSpec, RunSpec
 from iwae_lab.figures import digit_sheet
 from iwae_lab.figures.against_k import bounds_against_k
 from iwae_lab.figures.curves import training_curves
@@ -16,6 +17,7 @@ from iwae_lab.history.history import History
 from iwae_lab.history.reading import read_at
 from iwae_lab.history.view import View
 from iwae_lab.words import sentences as words
+from tests.support.history import history as several
 
 SPEC = ExperimentSpec(eval_images=60, eval_k=100, steps=1000)
 POINTS = len(SPEC.eval_ks)
@@ -85,6 +87,7 @@ def test_reading_pairs_the_runs() -> None:
     reading = read_at(run, View(100))
     assert reading is not None
     difference = (run.snapshots[0].iwae[1, -1] - run.snapshots[0].iwae[0, -1]).astype(float)
+    assert reading.iwae_leads[0] == (0.0, 0.0)
     assert reading.iwae_lead.mean == pytest.approx(difference.mean())
     assert reading.iwae_lead.stderr == pytest.approx(difference.std(ddof=1) / np.sqrt(60), rel=1e-5)
     assert reading.iwae_lead.stderr < 0.1 * reading.iwae[0].stderr
@@ -107,6 +110,54 @@ def test_findings_claim_what_three_standard_errors_show(lead: float, elbo_lead: 
     assert fit in models
     assert own in elbos
     assert (words.say(words.WORSE_ELBO, "statistics") in elbos) == (elbo_lead < 0)
+
+
+def test_findings_compare_every_run_as_it_is_trained_at_that_time() -> None:
+    run = several()  # VAE → IWAE, swapped after the first evaluation; IWAE k=5, IWAE k=50
+    reading = read_at(run, View(100))
+    assert reading is not None
+    assert [(now.estimator, now.k) for now in reading.runs] == [("iwae", 20), ("iwae", 5), ("iwae", 50)]
+    _, fit, *elbos = words.findings(reading)
+    assert "IWAE k=5 is" in fit
+    assert "IWAE k=50 is" in fit
+    assert [text.partition(" model")[0] for text in elbos] == [
+        "**The ELBO of the IWAE k=5",
+        "**The ELBO of the IWAE k=50",
+    ]
+    assert [row[0] for row in words.readout(reading)[-2:]] == ["IWAE k=5 − VAE → IWAE", "IWAE k=50 − VAE → IWAE"]
+    before = read_at(run, View(100, at=0))
+    assert before is not None
+    assert before.runs[0].estimator == "vae"
+
+
+def test_after_a_swap_to_the_vae_its_low_elbo_is_not_put_down_to_the_other_bound() -> None:
+    run = history(elbo_lead=-3.0)
+    run.extend([Record(run.length, 9.0, Swapped(0, 1, "vae", 5))])
+    reading = read_at(run, View(100))
+    assert reading is not None
+    assert words.say(words.WORSE_ELBO, "statistics") not in words.findings(reading)[-1]
+    assert "IWAE (k = 50), from step 0 VAE (k = 5)" in words.describe(SPEC, run.swaps)
+
+
+def test_models_that_are_the_same_are_not_said_to_be_hard_to_tell_apart() -> None:
+    run = history()
+    same = np.repeat(run.snapshots[0].iwae[:1], 2, 0)
+    run.snapshots[0] = replace(run.snapshots[0], iwae=same)
+    reading = read_at(run, View(100))
+    assert reading is not None
+    assert "IWAE and VAE are the same model, to the last digit" in words.findings(reading)[1]
+
+
+def test_a_refusal_speaks_of_estimators_by_their_names() -> None:
+    with pytest.raises(SpecError) as refused:
+        RunSpec("iwae", 5, "sbn_1")
+    assert words.refusal(refused.value) == (
+        "IWAE needs continuous, reparameterised latent variables, which this model does not offer; choose VIMCO in its "
+        "place"
+    )
+    with pytest.raises(SpecError) as absurd:
+        RunSpec("iwae", 0)
+    assert words.refusal(absurd.value) == str(absurd.value)
 
 
 def test_at_one_sample_the_formulas_are_the_same_number() -> None:
@@ -138,3 +189,4 @@ def test_digit_sheets_are_ink_on_white() -> None:
 def test_time_left() -> None:
     assert words.time_left(history()) == words.LOADING_WORKER
     assert words.time_left(history(steps=100)) == "1 steps/s, 15 min left"
+    assert words.status(history(steps=100), SPEC, "running", slow=True) == "Running: step 100 of 1,000 · in slow motion"

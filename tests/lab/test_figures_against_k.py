@@ -7,6 +7,7 @@ import pytest
 
 from iwae_core.training.events import Record, Started
 from iwae_lab.figures import FIGURES
+from iwae_lab.figures.marks import logarithmic
 from iwae_lab.history.history import History
 from iwae_lab.history.view import View
 from tests.support.history import DIGITS, KS, RUNS, SPEC, draw, history, snapshot
@@ -82,4 +83,45 @@ def test_one_run_alone_has_no_difference() -> None:
     one = replace(snapshot(), iwae=snapshot().iwae[:1], elbo=snapshot().elbo[:1])
     alone = History([Record(0, 0.0, begun), Record(1, 0.0, one)])
     figure = FIGURES["difference"](alone, View())
-    assert figure.layout.annotations[0].text == FIGURES["difference"].summary(alone, View())
+    assert figure.layout.annotations[0].text.replace("<br>", " ") == FIGURES["difference"].summary(alone, View())
+
+
+def test_where_the_unknown_part_of_log_p_is_not_small_the_plot_is_grey() -> None:
+    run = history()
+    (_, blind) = FIGURES["gap"](run, View()).layout.shapes
+    assert (blind.x0, blind.fillcolor) == (10, "rgba(128,128,128,0.15)"), "a tenth of the largest k and more"
+    assert "unknown part" in blind.label.text
+    run.snapshots[-1] = replace(run.snapshots[-1], log_p=np.full((3, 40), -80.0, np.float32))
+    assert len(FIGURES["gap"](run, View()).layout.shapes) == 1
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0.002, 40.0, ["0.01", "0.1", "1", "10"]),
+        (0.9, 12.0, ["1", "2", "5", "10"]),
+        (1.1, 9.0, ["1", "2", "5", "10"]),
+        (3.2, 5.9, ["3", "4", "5", "6"]),
+        (4.01, 4.3, ["3.9", "4", "4.1", "4.2", "4.3", "4.4", "4.5"]),
+        (2e-6, 0.3, ["10<sup>−6</sup>", "10<sup>−5</sup>", "10<sup>−4</sup>", "0.001", "0.01", "0.1"]),
+    ],
+)
+def test_ticks_of_a_logarithmic_axis_are_whole_numbers(low: float, high: float, ticks: list[str]) -> None:
+    axis = logarithmic(low, high)
+    assert axis["ticktext"] == ticks
+    assert axis["range"][0] < np.log10(low) < np.log10(high) < axis["range"][1]
+
+
+def test_lines_through_the_same_points_are_all_seen() -> None:
+    run = history()
+    same = np.repeat(run.snapshots[-1].iwae[:1], 3, 0)
+    run.snapshots[-1] = replace(run.snapshots[-1], iwae=same)
+    lines = [trace for trace in FIGURES["bounds"](run, View()).data if trace.name]
+    assert [line.line.width for line in lines[::2]] == [7.5, 5.0, 2.5], "the first below the others, and wider"
+    assert {line.line.width for line in lines[1::2]} == {2.5}
+
+
+def test_a_crowded_legend_says_what_dashes_mean() -> None:
+    figure = FIGURES["bounds"](history(), View())
+    assert sum(trace.name is not None and trace.showlegend for trace in figure.data) == 3
+    assert figure.layout.legend.title.text == "solid L<sub>k</sub>, dashed ELBO"

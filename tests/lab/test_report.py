@@ -26,7 +26,7 @@ from iwae_lab.take_home.recipe import performed, snippet
 from iwae_lab.take_home.report import FRAMES, report
 from iwae_lab.take_home.table import csv_text
 from iwae_lab.words import sentences as words
-from iwae_lab.words.markup import inline
+from iwae_lab.words.markup import heading, inline
 from iwae_lab.words.templates import macros
 from tests.support.told import QUICK, SWAPPING, small, snapshot, told
 
@@ -144,7 +144,7 @@ def test_the_report_says_what_the_words_say() -> None:
     assert reading is not None
     text = report(history)
     head, *body = words.readout(reading)
-    assert TABLE(map(inline, head), body) in text
+    assert TABLE(map(heading, head), body) in text
     assert all(f"<p>{inline(finding)}</p>" in text for finding in words.findings(reading))
     assert "$" not in text.partition("<figure")[0].partition("<main>")[2]
     assert "**" not in text.partition("Repeat it")[0].partition("<main>")[2]

@@ -31,8 +31,8 @@ def set_number(page: Page, label: str, value: str) -> None:
 
 
 def button(page: Page, name: str) -> Locator:
-    """A button by what it says, whether or not it has a key."""
-    return page.get_by_role("button", name=re.compile(rf"^{name}( Shortcut Space)?$"))
+    """A button by what it says."""
+    return page.get_by_role("button", name=name, exact=True)
 
 
 def press(page: Page, name: str) -> None:

@@ -151,7 +151,7 @@ def test_own_model(open_page: Callable[..., Page]) -> None:
 @BROWSER
 def test_own_model_says_what_cannot_be_fitted(open_page: Callable[..., Page]) -> None:
     page = open_page("own_model?own_q=two+normals")
-    expect(page.get_by_text("Use estimator='vimco'")).to_be_visible()
+    expect(page.get_by_text("choose VIMCO in its place")).to_be_visible()
 
 
 @BROWSER

@@ -195,7 +195,7 @@ def test_train_takes_the_numbers_on_the_screen_however_fast_it_is_pressed(open_p
 def test_any_estimators_on_any_model(open_page: Open, url: str) -> None:
     page = open_page(f"{url}/?runs=vae,iwae&model=sbn_1&k=2&batch_size=2&steps=100000")
     # What cannot be trained is refused, with what can be: VAE needs continuous latent variables.
-    expect(page.get_by_text(re.compile("vae needs continuous.*Use estimator='reinforce_loo'"))).to_be_visible()
+    expect(page.get_by_text(re.compile("VAE needs continuous.*choose REINFORCE, LOO in its place"))).to_be_visible()
     expect(button(page, "Train")).to_be_disabled()
     open_settings(page)
     page.get_by_label("run 1, trained by").click()
@@ -208,7 +208,7 @@ def test_any_estimators_on_any_model(open_page: Open, url: str) -> None:
     page.get_by_label("own k", exact=True).nth(2).fill("5")
     press(page, "Train")
     page.wait_for_function(f"{BOUNDS}._fullData?.some(trace => trace.name == 'Wake-sleep: ELBO')", timeout=60_000)
-    # One legend entry a run, or the legend would crowd out the plot.
+    # One legend entry a run, or the legend would crowd out the plot; its title tells solid from dashed.
     assert page.locator(".live-chart").first.locator(".legend .traces").count() == 3
     stop(page)
 
@@ -263,7 +263,7 @@ def test_every_plot_axis_and_panel(open_page: Open, url: str) -> None:
 
 
 def test_pointing_at_a_chart_moves_the_others(open_page: Open, url: str) -> None:
-    page = open_page(url)
+    page = open_page(url, height=1400)  # the chart is where a mouse can be
     table = page.locator(".live-html table").first
     expect(table).to_contain_text("at k = 1,000")
     plot = page.locator(".live-chart").first.locator(".nsewdrag")
@@ -301,8 +301,10 @@ def test_step_slow_motion_and_swap(open_page: Open, url: str) -> None:
     page.get_by_label("from now on trained by").click()
     page.get_by_role("option", name="DReG", exact=True).click()
     page.get_by_role("button", name="Swap now").click()
+    expect(page.locator(STATUS)).to_contain_text("in slow motion")
     press(page, "Fast")
     page.wait_for_function(f"{BOUNDS}._fullData.some(trace => /→ DReG/.test(trace.name))", timeout=60_000)
+    expect(page.locator(STATUS)).to_contain_text(re.compile(r"IWAE \(k = 5\), from step \d+ DReG \(k = 5\)"))
     stop(page)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+import iwae_lab.shipped.starts  # noqa: F401 (registers what runs may start from)
 from iwae_core.training.spec import ExperimentSpec
 from tests.support.pages import (
     BOUNDS,

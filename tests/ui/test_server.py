@@ -1,5 +1,6 @@
 """The server as a stranger meets it: its names, its headers, its limits, and how it ends."""
 
+import os
 import re
 import socket
 import subprocess
@@ -13,9 +14,11 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from iwae_core.training.fields import SpecError
 from tests.support.running import wait_until
 from tests.support.server import HTML, Server, command, server
 from tools.browser import ROOT
+from ui.demo import demo
 from ui.server.door import allowed
 from ui.server.settings import ServerSettings, check_settings, server_settings
 from ui.visitor import COOKIE
@@ -176,6 +179,27 @@ def test_settings_of_the_server() -> None:
     given = {"IWAE_HOSTS": "Lab.example.org, *.example.org", "IWAE_MESSAGE_KB": "64", "IWAE_FRAME_ANCESTORS": "https:"}
     expected = ServerSettings(message_kb=64, hosts=("lab.example.org", "*.example.org"), frame_ancestors=("https:",))
     assert server_settings(given) == expected
+    assert not server_settings({}).code, "on a shared server nobody runs code"
+    assert server_settings({"IWAE_CODE": "on"}).code
+    with pytest.raises(SpecError, match="IWAE_CODE must be on or off; got 'yes'"):
+        server_settings({"IWAE_CODE": "yes"})
+
+
+@pytest.mark.parametrize(
+    ("options", "address", "code"),
+    [([], None, "on"), (["--server.address=0.0.0.0"], None, None), ([], "0.0.0.0", None)],
+)
+def test_only_a_demo_for_this_machine_alone_runs_code(
+    options: list[str], address: str | None, code: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in ("IWAE_CODE", None), ("STREAMLIT_SERVER_ADDRESS", address):
+        monkeypatch.delenv(name, raising=False)
+        if value:
+            monkeypatch.setenv(name, value)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    monkeypatch.setattr(os, "execv", lambda *_: None)
+    demo(options)
+    assert os.environ.get("IWAE_CODE") == code
 
 
 @pytest.mark.parametrize("start", [command(1), [sys.executable, "-m", "iwae_lab", "demo"]], ids=["streamlit", "iwae"])

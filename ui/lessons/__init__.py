@@ -1,4 +1,6 @@
-"""One page each, one idea each."""
+"""One page each, one idea each, and together a course."""
+
+COURSE = "course"  # where the session keeps the pages of all lessons, by the names below, so that they can be linked
 
 # The modules of this package in the order of the menu, and their titles; imported when somebody opens them.
 TITLES = {

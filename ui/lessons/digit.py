@@ -8,6 +8,7 @@ from iwae_core.bounds.diagnostics import effective_sample_size
 from iwae_lab.lessons.digit import ODD, PEN, SAMPLES, STARTS, Judged, encoded, image, judge, normalised, observed
 from iwae_lab.shipped.manifest import manifest, names
 from iwae_lab.words.glossary import say
+from iwae_lab.words.markup import spoken
 from iwae_lab.words.numbers import markdown, minus
 from ui.lessons.digit_figure import against_k, map_of_drawings, weights
 from ui.lessons.frame import Lesson
@@ -119,25 +120,25 @@ def _figures(found: dict[str, Judged]) -> None:
     state = st.session_state
     k, dialect = state["digit_k"], state["words"]
     pair = {name: found[name] for name in MODELS if manifest()[name]["spec"]["k"] == state["digit_trained"]}
-    spoken = sentence(pair, k).replace("$", "")
+    heard = spoken(sentence(pair, k))
     left, right = st.columns(2, gap="medium")
     with left:
-        st.subheader("Both bounds of this drawing", anchor=False)
+        st.header("Both bounds of this drawing", anchor=False)
         live_chart(
-            against_k(pair), key="digit_bounds", description=say(f"Bounds against k. {spoken}", dialect), height=330
+            against_k(pair), key="digit_bounds", description=say(f"Bounds against k. {heard}", dialect), height=330
         )
         st.markdown(say(table(found, k), dialect))
     with right:
-        st.subheader(say(f"The weights of {k} {{draws}}", dialect), anchor=False)
+        st.header(say(f"The weights of {k} {{draws}}", dialect), anchor=False)
         live_chart(
             weights(pair, k),
             key="digit_weights",
-            description=say(f"Weights, largest first. {spoken}", dialect),
+            description=say(f"Weights, largest first. {heard}", dialect),
             height=220,
         )
-        st.subheader("This drawing among others", anchor=False)
+        st.header("This drawing among others", anchor=False)
         others = {name: {start: judge(name, start) for start in STARTS} for name in pair}
-        text = f"Test digits, odd drawings and this one: how probable, and how far the ELBO is off. {spoken}"
+        text = f"Test digits, odd drawings and this one: how probable, and how far the ELBO is off. {heard}"
         live_chart(map_of_drawings(pair, others), key="digit_map", description=say(text, dialect), height=300)
     st.caption(say(NOTE, dialect))
 

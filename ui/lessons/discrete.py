@@ -21,6 +21,7 @@ from iwae_lab.lessons.discrete import (
     targets,
     variances,
 )
+from iwae_lab.words.markup import spoken
 from iwae_lab.words.numbers import minus
 from ui.lessons.frame import Lesson
 from ui.lessons.frame import show as show_lesson
@@ -87,15 +88,34 @@ def against_k(name: str, k: int) -> go.Figure:
 
 
 def picture() -> None:
-    """Controls, the plane of estimates, variances against k, and what both say in numbers."""
+    """The plane of estimates, variances against k, controls, and what both say in numbers."""
     state = st.session_state
+    name, k = state["discrete_estimator"], state["discrete_k"]
+    dropped = name in WITH_WEIGHT and state["discrete_term"] == TERM[1]
+    found, goal = estimates(name, k, dropped), targets(k)
+    text = sentence(name, k, dropped)
+    cloud, curve = st.columns(2, gap="medium")
+    with cloud:
+        st.header("Every estimate that k draws can give", anchor=False)
+        live_chart(plane(found, goal, name), key="discrete_plane", description=spoken(text), height=420)
+    with curve:
+        st.header("Its noise as k grows", anchor=False)
+        values = ", ".join(f"{ESTIMATORS[n].label} {estimates(n, k).variance:.3g}" for n in NAMES)
+        live_chart(
+            against_k(name, k), key="discrete_noise", description=f"Total variance at k = {k}: {values}.", height=420
+        )
+    st.markdown(text)
+    _controls(name)
+    st.caption(NOTE)
+
+
+def _controls(name: str) -> None:
     st.segmented_control(
         "estimator", NAMES, key="discrete_estimator", format_func=lambda name: ESTIMATORS[name].label, required=True
     )
     left, right = st.columns(2, gap="large")
     with left:
         pick("discrete_k", SETTINGS, KS)
-    name, k = state["discrete_estimator"], state["discrete_k"]
     right.segmented_control(
         SETTINGS["discrete_term"].label,
         TERM,
@@ -104,21 +124,6 @@ def picture() -> None:
         required=True,
         disabled=name not in WITH_WEIGHT,
     )
-    dropped = name in WITH_WEIGHT and state["discrete_term"] == TERM[1]
-    found, goal = estimates(name, k, dropped), targets(k)
-    text = sentence(name, k, dropped)
-    st.markdown(text)
-    cloud, curve = st.columns(2, gap="medium")
-    with cloud:
-        st.subheader("Every estimate that k draws can give", anchor=False)
-        live_chart(plane(found, goal, name), key="discrete_plane", description=re.sub(r"[*$]", "", text), height=420)
-    with curve:
-        st.subheader("Its noise as k grows", anchor=False)
-        values = ", ".join(f"{ESTIMATORS[n].label} {estimates(n, k).variance:.3g}" for n in NAMES)
-        live_chart(
-            against_k(name, k), key="discrete_noise", description=f"Total variance at k = {k}: {values}.", height=420
-        )
-    st.caption(NOTE)
 
 
 def sentence(name: str, k: int, dropped: bool) -> str:

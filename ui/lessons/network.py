@@ -12,6 +12,7 @@ from iwae_core.training.fields import Limits
 from iwae_lab.figures.marks import COLOURS, Trace, axes, dots, ellipses, faint, sizes
 from iwae_lab.lessons.network import KS, Plane, plane, typical_width
 from iwae_lab.shipped.manifest import manifest, names
+from iwae_lab.words.markup import spoken
 from iwae_lab.words.numbers import markdown, minus
 from ui.lessons.frame import Lesson
 from ui.lessons.frame import show as show_lesson
@@ -110,25 +111,25 @@ def activity() -> str:
 
 
 def picture() -> None:
-    """Controls, both planes, and the numbers."""
+    """Both planes, controls, and the numbers."""
     if not SHOWN:
         st.info(NOTHING)
         return
     state = st.session_state
-    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        digit = choose_digit("network_digit")
-        st.button("Redraw", icon=":material/casino:", on_click=_redraw, key="network_again")
-    pick("network_k", SETTINGS, KS)
-    k = state["network_k"]
+    digit, k = state["network_digit"], state["network_k"]
     found = [plane(name, digit, k, state["network_redraw"]) for name in SHOWN]
     half = max(extent(each)[1] for each in found)
     for column, each, name, colour in zip(st.columns(len(SHOWN), gap="medium"), found, SHOWN, COLOURS, strict=False):
         with column:
-            st.subheader(label(name), anchor=False)
-            bounds = f"ELBO {each.elbo:.1f}, L_{k} {each.l_k:.1f}, log p(x) {each.log_p:.1f} nats."
+            st.header(label(name), anchor=False)
+            bounds = f"ELBO {each.elbo:.1f}, {spoken(f'L_{{{k}}}')} {each.l_k:.1f}, log p(x) {each.log_p:.1f} nats."
             widths = f"q has widths {each.scale[0]:.2f} and {each.scale[1]:.2f}."
             text = f"Latent plane of {label(name)}. {widths} {bounds}"
             live_chart(figure(each, colour, k, half), key=f"network_{name}", description=text, height=400)
+    pick("network_k", SETTINGS, KS)
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        choose_digit("network_digit")
+        st.button("Redraw", icon=":material/casino:", on_click=_redraw, key="network_again")
     left, right = st.columns([2, 3], gap="medium")
     left.markdown(table(found, k))
     right.markdown(activity())

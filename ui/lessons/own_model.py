@@ -1,13 +1,12 @@
-"""A model of the reader's own, put together from a menu: its posterior, q, weights, and bounds against k."""
+"""A model of the reader's own, from menus or as a function: its posterior, q, weights, and bounds against k."""
 
 import numpy as np
-import plotly.graph_objects as go
 import streamlit as st
 
 from iwae_core.black_box import draw
 from iwae_core.estimators import ESTIMATORS, UnsupportedError
 from iwae_core.training.fields import Limits
-from iwae_lab.figures.marks import COLOURS, L_K, TRUTH, axes, decades, dots, faint, filled, line, sizes, vertical
+from iwae_lab.lessons.coded import EXAMPLE, LONGEST, CodeError
 from iwae_lab.lessons.own_model import (
     CURVE_KS,
     FAMILIES,
@@ -18,22 +17,34 @@ from iwae_lab.lessons.own_model import (
     STEPS,
     Answers,
     Choices,
+    Coded,
     Weighted,
     answers,
     fit,
     weighted_draws,
 )
+from iwae_lab.words.markup import spoken
 from iwae_lab.words.numbers import minus
+from iwae_lab.words.sentences import refusal
 from ui.lessons.frame import Lesson
 from ui.lessons.frame import show as show_lesson
 from ui.lessons.inputs import one_of, pick, slider
+from ui.lessons.own_model_figure import bounds, densities
 from ui.live.chart import live_chart
+from ui.markdown import plain
+from ui.server.settings import server_settings
 from ui.settings import choice, number
 
 TRAINING_KS = tuple(k for k in CURVE_KS if k <= 50)
-Q, KEPT, DRAWS = COLOURS[0], COLOURS[2], COLOURS[1]
+SOURCES = ("menus", "code")
+CODE_LABEL = "log p(x, h) as Python: torch, math and all of torch.distributions are there; h is a tensor of numbers"
+NO_CODE = (
+    "On this server the model comes from menus: whoever may run Python on a machine may read and change whatever is on "
+    "it. Started by `iwae demo` on a machine of your own, this page takes a function of yours as well."
+)
 MENUS = {"own_prior": PRIORS, "own_link": LINKS, "own_noise": NOISES, "own_q": FAMILIES}
 SETTINGS = {
+    "own_source": choice(SOURCES[0], SOURCES, "where the model comes from"),
     "own_prior": choice("normal", tuple(PRIORS), "prior of h"),
     "own_link": choice("h²", tuple(LINKS), "x is around"),
     "own_noise": choice("normal", tuple(NOISES), "with noise"),
@@ -47,47 +58,40 @@ SETTINGS = {
 }
 
 
-def densities(found: Answers, seen: Weighted, k: int) -> go.Figure:
-    """The posterior, q, what resampling one of k draws keeps, and one set of draws sized by their weights."""
-    look = axes("h", "density")
-    top = 1.08 * max(found.posterior.max(), found.q.max(), found.resampled.max())
-    look["yaxis"] |= {"range": [-0.12 * top, top]}
-    look["xaxis"] |= {"range": [-4, 4]}
-    marker = {"color": faint(DRAWS, 0.6), "line": {"color": DRAWS, "width": 1}, "size": sizes(seen.weights, 25)}
-    hover = "h = %{x:.2f}, normalised weight %{customdata:.3f}<extra></extra>"
-    drawn = {"name": f"{k} draws, area: weight", "customdata": seen.weights.astype(np.float32), "hovertemplate": hover}
-    traces = [
-        filled(line(found.h, found.posterior, "posterior", TRUTH), 0.25),
-        line(found.h, found.q, "q", Q),
-        line(found.h, found.resampled, f"one kept of {k}", KEPT),
-        dots(seen.h, np.full(len(seen.h), -0.06 * top), marker=marker, **drawn),
-    ]
-    return go.Figure(traces, look | {"hovermode": "closest"})
-
-
-def bounds(found: Answers, k: int) -> go.Figure:
-    """L_k and the ELBO of this q against k, below log p(x)."""
-    look = axes("k, samples (log scale)", "nats")
-    look["xaxis"] |= decades(CURVE_KS[-1])
-    ends = np.array([CURVE_KS[0], CURVE_KS[-1]])
-    traces = [
-        line(ends, np.full(2, found.log_evidence), "log p(x)", TRUTH, "dot"),
-        line(CURVE_KS, found.bound, L_K, Q),
-        line(ends, np.full(2, found.bound[0]), "ELBO", Q, "dash"),
-    ]
-    shown = [trace | {"hovertemplate": "%{y:.3f}"} for trace in traces]
-    return go.Figure(shown, look | {"shapes": [vertical(k, TRUTH)]})
-
-
 def picture() -> None:
-    """Controls, both figures, and their numbers."""
-    state = st.session_state
-    for column, name in zip(st.columns(4), MENUS, strict=True):
-        column.selectbox(SETTINGS[name].label, tuple(MENUS[name]), key=name)
+    """Both figures, their numbers, and controls."""
+    try:
+        _figures(chosen())
+    except CodeError as error:
+        st.error(plain(f"Your model cannot be used: {error}."), icon=":material/block:")
+    _controls()
+
+
+def _figures(choices: Choices) -> None:
+    state, k = st.session_state, st.session_state["own_k"]
+    phi, problem = fitted(choices, state["own_estimator"], k, state["own_steps"])
+    if problem:
+        st.warning(f"q is shown as it was before fitting: {problem}.", icon=":material/block:")
+    found, seen = answers(choices, phi, k), weighted_draws(choices, phi, k, state["own_seed"])
+    text = sentence(found, seen, k)
+    heard = spoken(text)
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        st.header("Posterior and q", anchor=False)
+        live_chart(densities(found, seen, k), key="own_densities", description=f"Densities of h. {heard}", height=340)
+    with right:
+        st.header("Bounds of this q", anchor=False)
+        live_chart(bounds(found, k), key="own_bounds", description=f"Bounds against k. {heard}", height=340)
+    st.markdown(text)
+
+
+def _controls() -> None:
+    by_code = model_by_code()
     first, second, third = st.columns(3, gap="medium")
     with first:
         slider("own_x", SETTINGS, 0.1)
-        slider("own_scale", SETTINGS, 0.05)
+        if not by_code:
+            slider("own_scale", SETTINGS, 0.05)
     with second:
         label = SETTINGS["own_estimator"].label
         st.selectbox(label, NAMES, key="own_estimator", format_func=lambda name: ESTIMATORS[name].label)
@@ -95,28 +99,43 @@ def picture() -> None:
     with third:
         slider("own_steps", SETTINGS, 5)
         st.button("Other draws", icon=":material/casino:", on_click=_other_draws)
-    choices, k = chosen(), state["own_k"]
-    phi, problem = fitted(choices, state["own_estimator"], k, state["own_steps"])
-    if problem:
-        st.warning(f"q is shown as it was before fitting: {problem}.", icon=":material/block:")
-    found, seen = answers(choices, phi, k), weighted_draws(choices, phi, k, state["own_seed"])
-    text = sentence(found, seen, k)
-    st.markdown(text)
-    spoken = text.replace(f"$L_{{{k}}}$", f"L_{k}")
-    left, right = st.columns([3, 2], gap="medium")
-    with left:
-        st.subheader("Posterior and q", anchor=False)
-        live_chart(densities(found, seen, k), key="own_densities", description=f"Densities of h. {spoken}", height=380)
-    with right:
-        st.subheader("Bounds of this q", anchor=False)
-        live_chart(bounds(found, k), key="own_bounds", description=f"Bounds against k. {spoken}", height=380)
+
+
+def model_by_code() -> bool:
+    """The model's parts in menus, or as a function if this server takes that; whether it is a function."""
+    state, menus = st.session_state, dict(MENUS)
+    if server_settings().code:
+        st.segmented_control("the model, from", SOURCES, key="own_source", required=True)
+    else:
+        st.caption(NO_CODE)
+    by_code = takes_code()
+    if by_code:
+        menus = {"own_q": menus["own_q"]}
+        # What a link brings is never run: the code is in no address, and runs once this reader asks for it.
+        st.text_area(CODE_LABEL, state.get("own_code", EXAMPLE), height=160, key="own_written", max_chars=LONGEST)
+        st.button("Use this model", type="primary", on_click=_use)
+    for column, name in zip(st.columns(len(menus)), menus, strict=True):
+        column.selectbox(SETTINGS[name].label, tuple(menus[name]), key=name)
+    return by_code
+
+
+def _use() -> None:
+    st.session_state["own_code"] = st.session_state["own_written"]
+
+
+def takes_code() -> bool:
+    """Whether the model is the reader's own function."""
+    return server_settings().code and st.session_state["own_source"] == SOURCES[1]
 
 
 def chosen() -> Choices:
     """The model and the family of q that the settings ask for."""
     state = st.session_state
-    names = {name: state[f"own_{name}"] for name in ("prior", "link", "noise", "q")}
-    return Choices(**names, scale=float(state["own_scale"]), x=float(state["own_x"]))
+    x, q = float(state["own_x"]), state["own_q"]
+    if takes_code():
+        return Coded(x=x, q=q, code=state.get("own_code", EXAMPLE))
+    names = {name: state[f"own_{name}"] for name in ("prior", "link", "noise")}
+    return Choices(**names, scale=float(state["own_scale"]), x=x, q=q)
 
 
 def fitted(choices: Choices, estimator: str, k: int, steps: int) -> tuple[tuple[float, ...], str]:
@@ -124,7 +143,7 @@ def fitted(choices: Choices, estimator: str, k: int, steps: int) -> tuple[tuple[
     try:
         return tuple(map(float, fit(choices, estimator, k)[steps])), ""
     except UnsupportedError as error:
-        return FAMILIES[choices.q].start, str(error)
+        return FAMILIES[choices.q].start, refusal(error)
 
 
 def sentence(found: Answers, seen: Weighted, k: int) -> str:
@@ -161,8 +180,8 @@ LESSON = Lesson(
         "q through $\\log p(x, h)$ and $\\log q(h)$ alone, and with one dimension every answer is known exactly."
     ),
     question=(
-        "The model below has x around h², so its {posterior} has two modes, and q is one normal. Fit q once by the "
-        "ELBO (VAE, k = 1) and once by $L_{10}$ (IWAE, k = 10). Where does q end?"
+        "The model shown first has x around h², so its {posterior} has two modes, and q is one normal. Fit q once by "
+        "the ELBO (VAE, k = 1) and once by $L_{10}$ (IWAE, k = 10). Where does q end?"
     ),
     answers=("On one mode both times", "ELBO: on one mode; L₁₀: over both", "Over both modes both times"),
     right=1,

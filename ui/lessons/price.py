@@ -22,7 +22,7 @@ from ui.lessons.price_rows import SETTINGS as OF_ROWS
 from ui.lessons.price_rows import most_pull_with_nothing
 from ui.lessons.shipped import label
 from ui.live.chart import live_chart
-from ui.settings import Setting, choice, number
+from ui.settings import Setting, choice, choose, number
 
 MOST = len(COLOURS)
 EXACT, NETWORK = WHERE = ("a toy, exact", "a trained network, measured")
@@ -48,24 +48,11 @@ SETTINGS = {
 
 
 def picture() -> None:
-    """Controls, both figures, and the numbers at one k."""
+    """Both figures, controls, and the numbers at one k."""
     state, stored = st.session_state, measured()
-    if stored:
-        st.segmented_control(SETTINGS["price_where"].label, WHERE, key="price_where", required=True)
-    left, right = st.columns(2, gap="large")
-    with left:
-        names = _choose()
-        pick("price_k", SETTINGS, KS)
-        st.segmented_control("compare per", PER, key="price_per", required=True, help=WORK)
-    with right:
-        if stored and state["price_where"] == NETWORK:
-            found = stored.price
-            st.markdown(say(how(stored), state["words"]))
-        else:
-            for name, step in (("price_dims", 1), ("price_ratio", 0.01), ("price_shift", 0.05)):
-                slider(name, SETTINGS, step)
-            found = price(state["price_dims"], state["price_ratio"], state["price_shift"])
-            st.caption(NOTE)
+    of_network = stored if state["price_where"] == NETWORK else None
+    found = of_network.price if of_network else price(state["price_dims"], state["price_ratio"], state["price_shift"])
+    names = state["price_estimators"].split(",")
     parts = [{name: part[name] for name in names} for part in (found.encoder, found.decoder)]
     per, k = state["price_per"], min(state["price_k"], int(found.encoder["iwae"].ks[-1]))
     ratios = np.concatenate([shown(signal, per) for part in parts for signal in part.values()])
@@ -73,12 +60,31 @@ def picture() -> None:
     for column, part, who in zip(st.columns(2, gap="medium"), parts, ("phi", "theta"), strict=True):
         with column:
             heading = say(f"Gradient of the {{{who}}}", state["words"])
-            st.subheader(heading, anchor=False)
+            st.header(heading, anchor=False)
             description = f"{heading}: signal to noise against k. {summary(part, k, per)}"
             live_chart(figure(part, k, per, limits), key=f"price_{who}", description=description, height=340)
+    _controls(of_network)
     st.markdown(say(table(found, names, k), state["words"]))
     most_pull_with_nothing(state["words"])
     certainty(state["words"])
+
+
+def _controls(of_network: Measured | None) -> None:
+    state = st.session_state
+    if measured():
+        st.segmented_control(SETTINGS["price_where"].label, WHERE, key="price_where", required=True)
+    left, right = st.columns(2, gap="large")
+    with left:
+        _choose()
+        pick("price_k", SETTINGS, KS)
+        st.segmented_control("compare per", PER, key="price_per", required=True, help=WORK)
+    with right:
+        if of_network:
+            st.markdown(say(how(of_network), state["words"]))
+        else:
+            for name, step in (("price_dims", 1), ("price_ratio", 0.01), ("price_shift", 0.05)):
+                slider(name, SETTINGS, step)
+            st.caption(NOTE)
 
 
 def how(stored: Measured) -> str:
@@ -98,27 +104,30 @@ def reveal() -> str:
     found = price(5, 1.33, 0.3)
     iwae, dreg, decoder = found.encoder["iwae"], found.encoder["dreg"], found.decoder["iwae"]
     return (
-        f"At the first settings the plain estimator's {{phi}} ratio falls from {iwae.ratio[0]:.2g} at k = 1 to "
-        f"{iwae.ratio[-1]:.2g} at k = {KS[-1]:,}, in the end like k to the power {_power(iwae)}, while that for "
-        f"{{theta}} rises from {decoder.ratio[0]:.2g} to {decoder.ratio[-1]:.2g}. Once w is averaged over many "
-        f"{{draws}}, which q they came from hardly matters: the gradient of φ is of order 1/k and its noise of order "
-        f"1/√k. DReG has the same mean and much less noise: its ratio rises, like k to the power {_power(dreg)}."
+        f"At the first settings, differentiating through all {{draws}} gives a ratio for the {{phi}} that falls from "
+        f"{iwae.ratio[0]:.2g} at k = 1 to {iwae.ratio[-1]:.2g} at k = {KS[-1]:,}, in the end like k to the power "
+        f"{_power(iwae)}, while that for the {{theta}} rises from {decoder.ratio[0]:.2g} to {decoder.ratio[-1]:.2g}. "
+        "Once w is averaged over many {draws}, which q they came from hardly matters: the gradient of φ is of order "
+        "1/k and its noise of order 1/√k. DReG has the same mean and much less noise: its ratio rises, like k to the "
+        f"power {_power(dreg)}."
     )
 
 
-def _choose() -> list[str]:
+def _choose() -> None:
     state = st.session_state
-    state.setdefault("price_shown", state["price_estimators"].split(","))
-    names: list[str] = st.multiselect(
+    state["price_shown"] = state["price_estimators"].split(",")
+    st.multiselect(
         "estimators",
         list(FORMS),
         format_func=lambda name: ESTIMATORS[name].label,
         key="price_shown",
         max_selections=MOST,
+        on_change=_chosen,
     )
-    names = names or ["iwae"]
-    state["price_estimators"] = ",".join(names)
-    return names
+
+
+def _chosen() -> None:
+    choose(price_estimators=",".join(st.session_state["price_shown"] or ["iwae"]))
 
 
 def _power(signal: Signal) -> str:

@@ -22,7 +22,7 @@ HEAD = ("steps", "{draws}", "seconds")
 def certainty(dialect: str) -> None:
     """The table and what it means, if it was measured for the model that is shipped."""
     if stored := measured():
-        st.subheader("The price of certainty", anchor=False)
+        st.header("The price of certainty", anchor=False)
         st.markdown(say(meaning(stored), dialect))
         st.html(table(stored, dialect))
         st.caption(say(how(stored), dialect))

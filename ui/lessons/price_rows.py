@@ -36,16 +36,16 @@ def most_pull_with_nothing(dialect: str) -> None:
     if not MODELS:
         return
     state = st.session_state
-    st.subheader(say("Most {draws} pull with nothing", dialect), anchor=False)
+    st.header(say("Most {draws} pull with nothing", dialect), anchor=False)
     st.markdown(say(IDEA, dialect))
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        digit = choose_digit("rows_digit")
+        choose_digit("rows_digit")
         st.segmented_control("model trained by", MODELS, format_func=label, key="rows_model", required=True)
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         pick("rows_c", SETTINGS, CS)
         st.button("Draw again", icon=":material/casino:", on_click=_next, args=("rows_draw",))
         st.button("Toss again", icon=":material/toll:", on_click=_next, args=("rows_toss",))
-    found = rows(state["rows_model"], digit, state["rows_c"], state["rows_draw"], state["rows_toss"])
+    found = rows(state["rows_model"], state["rows_digit"], state["rows_c"], state["rows_draw"], state["rows_toss"])
     live_chart(figure(found), key="rows_bars", description=summary(found), height=320)
     st.markdown(say(meaning(found), dialect))
 

@@ -24,6 +24,7 @@ from iwae_lab.lessons.q import (
     four_posteriors,
     picture,
 )
+from iwae_lab.words.markup import spoken
 from iwae_lab.words.numbers import markdown, minus
 from ui.lessons.frame import Lesson
 from ui.lessons.frame import show as show_lesson
@@ -93,7 +94,7 @@ def numbers(found: Picture, k: int) -> str:
         (f"effective sample size of {DIAGNOSED}", f"{found.ess:.1f}"),
         (f"k-hat of {TAIL:,} {{draws}}", k_hat),
     )
-    return markdown(("nats", ""), rows)
+    return markdown(("nats", "this q"), rows)
 
 
 def draw() -> None:
@@ -101,7 +102,7 @@ def draw() -> None:
     state = st.session_state
     pick("q_k", SETTINGS, KS)
     k = state["q_k"]
-    st.subheader(f"Draw {k:,}, keep one: the smallest case", anchor=False)
+    st.header(f"Draw {k:,}, keep one: the smallest case", anchor=False)
     left, right = st.columns([2, 3], gap="medium", vertical_alignment="center")
     found = augmented(k)
     with left:
@@ -110,7 +111,7 @@ def draw() -> None:
     with right:
         st.markdown(table(k))
         st.caption(CHAIN)
-    st.subheader("Two modes, and a q that has one", anchor=False)
+    st.header("Two modes, and a q that has one", anchor=False)
     _two_modes(k)
 
 
@@ -127,7 +128,7 @@ def _two_modes(k: int) -> None:
     found = picture(q, k)
     wide, narrow = st.columns([3, 2], gap="medium")
     with wide:
-        bounds = f"ELBO {found.elbo:.3f}, L_{k} {found.l_k:.3f}, log p(x) {found.log_p:.3f}."
+        bounds = f"ELBO {found.elbo:.3f}, {spoken(f'L_{{{k}}}')} {found.l_k:.3f}, log p(x) {found.log_p:.3f}."
         text = f"Densities of the posterior, q = N({q.mean:.2f}, {q.scale:.2f}²) and what is kept: {bounds}"
         live_chart(densities(found, k), key="q_densities", description=text, height=360)
     with narrow:
@@ -161,7 +162,7 @@ LESSON = Lesson(
         "makes *the kept sample* fit, and q itself becomes whatever serves that best."
     ),
     question=(
-        "Below, the {posterior} has two modes and q is a normal. At k = 1 the best q sits on one mode. What does the q "
+        "Here the {posterior} has two modes and q is a normal. At k = 1 the best q sits on one mode. What does the q "
         "that is best for $L_k$ do as k grows?"
     ),
     answers=("It stays there", "It widens bit by bit", "It jumps to cover both"),

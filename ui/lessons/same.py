@@ -100,31 +100,34 @@ def table(now: Draw, average: Expected, k: int) -> str:
 
 
 def picture() -> None:
-    """Controls, the weights, both formulas against k, and the numbers."""
+    """The weights, both formulas against k, controls, and the numbers."""
     if not MODELS:
         st.info(NOTHING)
         return
     state = st.session_state
-    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        digit = choose_digit("same_digit")
-        st.segmented_control("model trained by", MODELS, format_func=label, key="same_model", required=True)
-    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        pick("same_k", SETTINGS, KS)
-        st.button("Redraw", icon=":material/casino:", on_click=_redraw, args=(1,))
-        st.button("Redraw 20 times", on_click=_redraw, args=(20,))
-    chosen, k = (state["same_model"], digit), state["same_k"]
+    chosen, k = (state["same_model"], state["same_digit"]), state["same_k"]
     now, average = draw(*chosen, k, state["same_redraw"]), expected(*chosen)
     left, right = st.columns(2, gap="medium")
     with left:
-        st.segmented_control("where is the log?", VIEWS, key="same_view", required=True, help=WHERE)
-        view = state["same_view"]
         text = f"{k} weights as bars. Average of the logs {now.elbo:.2f}, log of the average {now.l_k:.2f} nats."
-        live_chart(weights(now, view), key="same_bars", description=text, height=330)
+        live_chart(weights(now, state["same_view"]), key="same_bars", description=text, height=330)
     with right:
         past = trail(*chosen, k, state["same_redraw"])
         text = f"Both formulas against k. On average {average.elbo:.2f} at every k, and {average.l_k[KS.index(k)]:.2f}."
-        live_chart(against_k(average, now, past, k), key="same_against_k", description=text, height=400)
+        live_chart(against_k(average, now, past, k), key="same_against_k", description=text, height=330)
+    _controls()
     st.markdown(table(now, average, k))
+
+
+def _controls() -> None:
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        st.segmented_control("where is the log?", VIEWS, key="same_view", required=True, help=WHERE)
+        st.button("Redraw", icon=":material/casino:", on_click=_redraw, args=(1,))
+        st.button("Redraw 20 times", on_click=_redraw, args=(20,))
+    pick("same_k", SETTINGS, KS)
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        choose_digit("same_digit")
+        st.segmented_control("model trained by", MODELS, format_func=label, key="same_model", required=True)
 
 
 def _redraw(times: int) -> None:

@@ -22,12 +22,11 @@ def label(name: str) -> str:
     return f"{ESTIMATORS[spec['estimator']].label}, k\u00a0=\u00a0{spec['k']}"
 
 
-def choose_digit(key: str) -> int:
+def choose_digit(key: str) -> None:
     """Show the shipped digit of a setting, and the others to choose from."""
     digit: int = st.session_state[key]
     st.html(_img(image(digit), f"The digit {digit}, black and white"), width="content")
     st.pills("digit", range(10), key=key, required=True, wrap=True)
-    return digit
 
 
 def show_digits(images: Sequence[tuple[str, NDArray[uint8]]]) -> None:

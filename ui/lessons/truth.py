@@ -11,6 +11,7 @@ from iwae_core.exact.law import exact_curve
 from iwae_core.training.fields import Limits
 from iwae_lab.figures.marks import COLOURS, L_K, TRUTH, Trace, axes, decades, filled, line
 from iwae_lab.lessons.truth import CURVE_KS, ORDERS, Gaps, delta_method_mean, gaps, jackknife_mean, kl, slope
+from iwae_lab.words.markup import spoken
 from iwae_lab.words.numbers import markdown
 from ui.lessons.frame import Lesson
 from ui.lessons.frame import show as show_lesson
@@ -106,15 +107,8 @@ def sentence(found: Gaps) -> str:
 
 
 def picture() -> None:
-    """Cases, sliders, the gap against k, both densities, and the numbers."""
+    """The gap against k, both densities, the numbers, sliders and cases."""
     state = st.session_state
-    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        st.markdown("Try", width="content")
-        for label, values in CASES.items():
-            st.button(label, type="tertiary", on_click=choose, kwargs=values, key=f"truth_case_{label}")
-    for column, draw in zip(st.columns(3, gap="medium"), (_ratio, _shift, _dims), strict=True):
-        with column:
-            draw()
     found = gaps(state["truth_ratio"], state["truth_shift"], state["truth_dims"])
     wide, narrow = st.columns([3, 2], gap="medium")
     with wide:
@@ -122,7 +116,7 @@ def picture() -> None:
         live_chart(
             drawing,
             key="truth_gap",
-            description=f"Gap to log p(x) against k. {sentence(found)}".replace("$", ""),
+            description=f"Gap to log p(x) against k. {spoken(sentence(found))}",
             height=400,
         )
         label = SETTINGS["truth_correct"].label
@@ -133,6 +127,17 @@ def picture() -> None:
         live_chart(densities(ratio, shift), key="truth_densities", description=text, height=210)
         st.markdown(table(found))
         st.markdown(sentence(found))
+    _controls()
+
+
+def _controls() -> None:
+    for column, draw in zip(st.columns(3, gap="medium"), (_ratio, _shift, _dims), strict=True):
+        with column:
+            draw()
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+        st.markdown("Try", width="content")
+        for label, values in CASES.items():
+            st.button(label, type="tertiary", on_click=choose, kwargs=values, key=f"truth_case_{label}")
 
 
 def _ratio() -> None:

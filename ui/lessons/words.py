@@ -78,8 +78,7 @@ def picture() -> None:
         st.text_input("Find a term", key="words_find", max_chars=LONGEST, placeholder="a name, symbol or word")
         found = matching(state["words_find"])
         st.caption(f"{len(found)} of {len(TERMS)} terms")
-        with st.container(height=560, border=False):
-            st.html(table(found))
+        st.html(table(found))
 
 
 def _quiz(index: int, dialect: str) -> None:
@@ -87,7 +86,7 @@ def _quiz(index: int, dialect: str) -> None:
     ours = asked.term.statistics if dialect == Dialect.STATISTICS else asked.term.deep_learning
     theirs = Dialect.DEEP_LEARNING if dialect == Dialect.STATISTICS else Dialect.STATISTICS
     with st.container(border=True):
-        st.subheader(f"Match a term: question {index}", anchor=False)
+        st.header(f"Match a term: question {index}", anchor=False)
         text = f"In {dialect}: **{ours}**. {asked.term.meaning} What is it in {theirs}?"
         guess = st.radio(text, asked.options, index=None, key=f"words_guess_{dialect}_{index}")
         if guess is not None:
@@ -114,8 +113,8 @@ LESSON = Lesson(
     title="Two vocabularies",
     idea=(
         "Statistics and deep learning met in this method, and each brought its own words. The same number is a "
-        "*variational lower bound* here and *minus the VAE loss* there. All pages can speak either: the switch is on "
-        "the laboratory page."
+        "*variational lower bound* here and *minus the VAE loss* there. All pages can speak either: the switch is "
+        "beside their titles."
     ),
     question=f"The table holds {len(TERMS)} things. How many of them have two different names?",
     answers=("About a third", "About half", "Nearly all"),

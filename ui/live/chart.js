@@ -3,6 +3,9 @@
 
 const charts = new WeakMap();
 const TEXT = 13; // pixels
+const NARROW = 480; // pixels: a chart of this width has no room for its buttons beside the title of the x axis
+const BUTTONS = 28; // pixels of height for them below it
+const READING = 1500; // ms that the numbers stay where a finger has tapped
 let library; // plotly.js, loaded once for all charts of the page
 
 function loadPlotly(url) {
@@ -112,6 +115,7 @@ class LiveChart {
     this.identify(data);
     this.enlarge(data, layout);
     this.restoreZoom(layout);
+    if (this.plot.clientWidth <= NARROW && layout.margin) layout.margin.b += BUTTONS;
     if (matchMedia("(prefers-reduced-motion: reduce)").matches) delete layout.transition;
     // No config after the first time: Plotly.react rebuilds the chart when it is given one that differs.
     await this.Plotly.react(this.plot, data, { ...layout, template }, ...(first ? [this.config()] : []));
@@ -171,7 +175,21 @@ class LiveChart {
     this.plot.on("plotly_doubleclick", () => this.reset());
     this.plot.on("plotly_hover", ({ xvals, points }) => this.point(xvals?.[0] ?? points[0]?.x));
     this.plot.on("plotly_unhover", () => this.point(undefined));
-    this.plot.on("plotly_click", () => this.pointed && this.setTriggerValue?.("pin", this.pointed));
+    this.plot.on("plotly_click", () => this.pin());
+    this.plot.addEventListener("pointerup", (event) => event.pointerType === "touch" && this.tap(event));
+  }
+
+  pin() {
+    if (this.pointed) this.setTriggerValue?.("pin", this.pointed);
+  }
+
+  // Plotly makes no click of a tap, and what it shows of the place would stay and cover the lines.
+  tap({ clientX, target }) {
+    if (!target.matches(".nsewdrag")) return;
+    this.point(this.plot._fullLayout.xaxis.p2d(clientX - target.getBoundingClientRect().left));
+    this.pin();
+    clearTimeout(this.tapped);
+    this.tapped = setTimeout(() => this.Plotly.Fx.unhover(this.plot), READING);
   }
 
   // What the reader points at here, the other parts of the page show, for as long as it lasts; a click keeps it.

@@ -30,7 +30,7 @@ _CSS = """
 }
 .live-chart-note:empty { display: none; }
 .live-chart figcaption { clip-path: inset(50%); height: 1px; overflow: hidden; position: absolute; width: 1px; }
-/* Buttons beside the title of the x axis: at the top they would cover a legend. */
+/* Buttons beside the title of the x axis, or below it in a narrow chart: at the top they would cover a legend. */
 .live-chart .modebar-container { bottom: 24px; top: auto !important; }
 .live-chart .modebar { bottom: 0; top: auto; }
 .live-chart .spikeline[stroke="rgb(255, 255, 255)"] { stroke: transparent; }
@@ -43,7 +43,9 @@ _mount = component("live_chart", _HTML, _CSS, "chart.js")
 
 def chart_component(*, key: str, data: dict[str, Any], on_pin_change: Callable[[], None]) -> None:
     """Mount a chart whose drawings come over the web socket, from `data["look"]`."""
-    _mount(key=key, data={**data, "plotly_js": plotly_js_url()}, on_pin_change=on_pin_change)
+    drawn, height = {**data, "plotly_js": plotly_js_url()}, data["height"]
+    # What is below would move if the place were made only with the chart.
+    _mount(key=key, data=drawn, height=height if isinstance(height, int) else "content", on_pin_change=on_pin_change)
 
 
 def figure_json(figure: go.Figure) -> str:
@@ -69,4 +71,5 @@ def live_chart(figure: go.Figure, *, key: str, description: str, height: int = 4
             "name": key,
             "plotly_js": plotly_js_url(),
         },
+        height=height,
     )

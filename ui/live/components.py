@@ -23,7 +23,7 @@ _SCRUBBER = """
 _SCRUBBER_CSS = """
 .scrubber { align-items: center; display: flex; gap: 0.6rem; font-size: 0.875rem; }
 .scrubber input { accent-color: var(--st-primary-color); flex: 1; min-width: 5rem; }
-.scrubber output { font-variant-numeric: tabular-nums; min-width: 9.5em; }
+.scrubber output { font-variant-numeric: tabular-nums; min-width: 9.5em; white-space: nowrap; }
 .scrubber button {
   background: none; border: 1px solid var(--st-border-color); border-radius: 0.5rem; color: inherit; cursor: pointer;
   font-size: 0.75rem; height: 2rem; width: 2.4rem;
@@ -32,18 +32,24 @@ _SCRUBBER_CSS = """
 .scrubber :is(button, input):focus-visible { outline: 2px solid var(--st-primary-color); }
 """
 _HTML_CSS = """
-.live-html { font-size: 0.9rem; line-height: 1.45; }
+.live-html { container-type: inline-size; font-size: 0.9rem; line-height: 1.45; }
 .live-html p { margin: 0 0 0.6rem; }
-.live-html table { border-collapse: collapse; display: block; font-size: 0.875rem; font-variant-numeric: tabular-nums;
-  margin: 0 0 0.7rem; max-width: 100%; overflow-x: auto; width: fit-content; }
+.live-html .table { margin: 0 0 0.7rem; overflow-x: auto; }
+.live-html .table:focus-visible { outline: 2px solid var(--st-primary-color); }
+.live-html table { border-collapse: collapse; font-size: 0.875rem; font-variant-numeric: tabular-nums; }
 .live-html :is(th, td) { border-bottom: 1px solid var(--st-border-color); padding: 0.3rem 0.5rem; text-align: right;
   white-space: nowrap; }
+@container (max-width: 380px) {
+  .live-html .table table { font-size: 0.8rem; }
+  .live-html .table :is(th, td) { padding: 0.3rem 0.2rem; }
+}
 .live-html th[scope=row], .live-html thead th:first-child { text-align: left; }
 .live-html th { font-weight: 600; }
 .live-html figure { margin: 0 0 0.6rem; }
 .live-html figcaption { border-left: 0.3rem solid currentColor; font-size: 0.85rem; margin-bottom: 0.2rem;
   padding-left: 0.4rem; }
 .live-html img { image-rendering: pixelated; width: 100%; }
+.live-html img.small { border: 1px solid var(--st-border-color); width: 4rem; }
 .live-html progress { accent-color: var(--st-primary-color); display: block; height: 0.6rem; width: 100%; }
 .live-html .quiet { color: var(--st-gray-text-color); font-size: 0.85rem; }
 .live-html .notice { border-left: 0.3rem solid var(--st-orange-color); padding: 0.2rem 0.6rem; }

@@ -29,6 +29,7 @@ class Feed {
   override(changes, source) {
     this.overrides = changes;
     this.source = source;
+    for (const part of this.parts.keys()) part.follow?.(changes);
     this.tell();
   }
 

@@ -57,8 +57,10 @@ PARTS |= {name: _figure(name) for name in FIGURES}
 
 @part
 def times(scene: Scene) -> dict[str, Any]:
-    """The steps of all evaluations, for the time scrubber."""
-    return {"steps": [snapshot.step for snapshot in scene.history.snapshots]}
+    """The steps of all evaluations, for the time scrubber, and that of the next one if there is one to come."""
+    steps = [snapshot.step for snapshot in scene.history.snapshots]
+    over = scene.history.outcome or not (scene.state and scene.state.active)
+    return {"steps": steps, "next": None if over or not steps else scene.spec.next_snapshot(steps[-1])}
 
 
 @part
@@ -108,6 +110,16 @@ def proof(scene: Scene) -> dict[str, Any]:
 
 
 @part
+def digit(scene: Scene) -> dict[str, Any]:
+    """The held-out image in view, small."""
+    originals = scene.history.originals
+    if originals is None:
+        return {"html": ""}
+    shown = originals[min(scene.view.digit, len(originals) - 1)]
+    return {"html": HTML.small(digit_sheet(shown[None]), words.say("{held_out}", scene.dialect))}
+
+
+@part
 def digits(scene: Scene) -> dict[str, Any]:
     """Held-out digits, each model's reconstructions of them, and digits drawn from each model's prior."""
     history = scene.history
@@ -149,7 +161,7 @@ def flow(scene: Scene) -> dict[str, Any]:
 def status(scene: Scene) -> dict[str, Any]:
     """What the experiment is doing, how far it is, and what it trains."""
     history, spec, state = scene.history, scene.spec, scene.state
-    described = words.describe(spec)
+    described = words.describe(spec, history.swaps if scene.state else None)
     if state is None:
         return {"html": HTML.recorded(words.RECORDED, described, trouble()), "state": None}
     html = HTML.status(_status(scene), history.step, spec.steps, _notice(scene), described)
@@ -157,7 +169,9 @@ def status(scene: Scene) -> dict[str, Any]:
 
 
 def _status(scene: Scene) -> str:
-    return words.status(scene.history, scene.spec, str(scene.state), engine().position(scene.look.experiment))
+    experiment = scene.look.experiment
+    place, slow = engine().position(experiment), engine().slow(experiment)
+    return words.status(scene.history, scene.spec, str(scene.state), place, slow)
 
 
 def _notice(scene: Scene) -> str:
@@ -183,7 +197,7 @@ def _sweep(look: Look) -> dict[str, Any]:
 
 
 def _members(look: Look) -> dict[str, Any]:
-    """How far each member of a sweep is, and its numbers."""
+    """How far each member of a sweep is, its numbers, and how far its model is ahead of the first with the same k."""
     rows, states = [], []
     for experiment in look.experiments:
         history, spec, state = (
@@ -193,10 +207,11 @@ def _members(look: Look) -> dict[str, Any]:
         )
         states.append(state)
         for index, run in enumerate(spec.runs):
-            numbers = ["", ""]
+            numbers = ["", "", ""]
             if history.snapshots:
                 found = points([history])[index]
-                numbers = [plus_minus(found.l_k), plus_minus(found.elbo)]
+                lead = f"{plus_minus(found.lead, sign=True)} over {spec.runs[0].label}" if found.lead else ""
+                numbers = [plus_minus(found.l_k), plus_minus(found.elbo), lead]
             rows.append([str(run.k), run.label, f"{history.step:,} of {spec.steps:,}, {state}", *numbers])
     active = any(state.active for state in states)
     return {"html": HTML.members(rows), "state": "running" if active else "ended"}

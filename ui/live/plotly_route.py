@@ -12,6 +12,8 @@ from streamlit import config
 
 from iwae_lab.figures import plotly_js
 
+CHARTLESS = ("story", "words")  # pages without a chart of Plotly
+
 
 def plotly_js_url() -> str:
     """Path of plotly.js under `server.baseUrlPath`; it names the version, so browsers may keep it for good."""
@@ -25,7 +27,7 @@ def plotly_js_route() -> Route:
 
 
 class PlotlyPreload:
-    """ASGI middleware that has browsers fetch plotly.js along with the page's own scripts."""
+    """ASGI middleware that has browsers fetch plotly.js along with the scripts of a page that has charts."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -36,7 +38,8 @@ class PlotlyPreload:
         async def send_with_hint(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                if headers.get("content-type", "").startswith("text/html"):
+                chartless = scope["path"].rpartition("/")[2] in CHARTLESS
+                if headers.get("content-type", "").startswith("text/html") and not chartless:
                     headers.append("link", f"<{plotly_js_url()}>; rel=preload; as=script")
             await send(message)
 

@@ -32,6 +32,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "curves": ("x",),
     "times": (),
     "status": (),
+    "digit": ("digit", "words"),
     "sweep": (),
     "members": (),
     "poll": (),
@@ -183,7 +184,8 @@ def _facts(experiment: str) -> Facts | None:
         engine().touch(experiment)
         state, history, place = engine().state(experiment), engine().history(experiment), engine().position(experiment)
         evaluations = len(history.snapshots)
-        version, lively = (state, evaluations, place), (state, history.length, place, trouble())
+        version = state, evaluations, place
+        lively = state, history.length, place, trouble(), engine().slow(experiment)
         return Facts(engine().spec(experiment).eval_ks, evaluations, version, lively)
     except Exception:  # there is none, or it cannot be read: `draw` says which
         return None

@@ -28,12 +28,18 @@ class Scrubber {
       this.at = look.at;
       if ("at" in feed.overrides) feed.override({});
     }
-    feed.watch(this, url, { ...look, part: "times", at: -1 }, ({ steps = [] }) => this.show(steps), true);
+    feed.watch(this, url, { ...look, part: "times", at: -1 }, (drawing) => this.show(drawing), true);
     this.draw();
   }
 
-  show(steps) {
-    this.steps = steps;
+  show({ steps = [], next }) {
+    Object.assign(this, { steps, next });
+    this.draw();
+  }
+
+  // What is pointed at elsewhere shows here too, or the slider would tell another time than the charts.
+  follow({ at }) {
+    this.pointed = at;
     this.draw();
   }
 
@@ -42,12 +48,15 @@ class Scrubber {
   }
 
   draw() {
-    const at = this.at < 0 ? this.last : Math.min(this.at, this.last);
+    const wanted = this.pointed ?? this.at;
+    const at = wanted < 0 ? this.last : Math.min(wanted, this.last);
     this.slider.max = Math.max(this.last, 0);
     this.slider.value = at;
     this.slider.disabled = this.button.disabled = this.last < 1;
     const step = this.steps[at];
-    this.label.value = step === undefined ? "" : `step ${step.toLocaleString("en")}${at === this.last ? " (latest)" : ""}`;
+    const number = (value) => value.toLocaleString("en");
+    const latest = this.next ? ` (latest, next at ${number(this.next)})` : " (latest)";
+    this.label.value = step === undefined ? "" : `step ${number(step)}${at === this.last ? latest : ""}`;
     this.slider.ariaValueText = this.label.value;
     this.button.textContent = this.timer ? "❚❚" : "▶";
     this.button.ariaLabel = this.timer ? "Stop the replay" : "Replay the training";
@@ -85,11 +94,18 @@ class Scrubber {
     if (settle) this.settle();
   }
 
-  // Arrows move through time unless something else has the keyboard.
+  // Unless something else has the keyboard, arrows move through time, and the space bar holds a run or lets it go on.
   key(event) {
     const free = document.activeElement === document.body || document.activeElement?.tagName === "MAIN";
+    if (!free || event.altKey || event.ctrlKey || event.metaKey) return;
+    const hold = event.key === " " && document.querySelector(".st-key-hold button:enabled");
+    if (hold) {
+      event.preventDefault();
+      hold.click();
+      return;
+    }
     const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (!free || !move || event.altKey || event.ctrlKey || event.metaKey || this.last < 1) return;
+    if (!move || this.last < 1) return;
     event.preventDefault();
     this.pause();
     this.point((this.at < 0 ? this.last : this.at) + move);

@@ -1,4 +1,4 @@
-"""A sheet of paper to draw on, with mouse, pen or finger."""
+"""A sheet of paper to draw on, with mouse, pen, finger or keyboard."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +10,9 @@ Strokes = list[list[tuple[float, float]]]
 _HTML = """
 <div class="sketch">
   <div class="sketch-paper">
-    <canvas width="560" height="560" role="img"
-      aria-label="Paper to draw on with mouse, pen or finger; drawings to choose from are beside it"></canvas>
-    <span class="sketch-hint" aria-hidden="true">Draw here</span>
+    <canvas width="560" height="560" role="application" tabindex="0"
+      aria-label="Paper to draw on. Arrow keys move the pen, the space bar puts it down or lifts it."></canvas>
+    <span class="sketch-hint" aria-hidden="true">Draw here<small><br>or with arrow keys and space bar</small></span>
   </div>
   <button type="button">Undo</button>
   <button type="button">Clear</button>
@@ -29,6 +29,9 @@ _CSS = """
 .sketch-hint {
   align-content: center; color: #767676; inset: 0; pointer-events: none; position: absolute; text-align: center;
 }
+.sketch canvas:focus-visible { outline: 3px solid var(--st-primary-color); outline-offset: 2px; }
+.sketch-hint small { display: none; }
+canvas:focus-visible + .sketch-hint small { display: inline; }
 .sketch-hint[hidden] { display: none; }
 .sketch button {
   background: none; border: 1px solid var(--st-border-color); border-radius: 0.5rem; color: inherit; cursor: pointer;

@@ -25,7 +25,7 @@ _CSS = """
 .act { border-left: 3px solid transparent; margin: 0 0 5rem; min-height: 46vh; padding: 0.5rem 0 0.5rem 1rem;
   transition: opacity 0.3s; }
 .act.here { border-color: var(--st-primary-color); }
-.act:not(.here) { opacity: 0.55; }
+.act:not(.here) { opacity: 0.7; }
 .act p { font-size: 1.0625rem; line-height: 1.5; margin: 0 0 0.75rem; }
 .act .act-name { font-size: 1.15rem; font-weight: 600; margin: 0 0 0.5rem; padding: 0; }
 .act .act-question { font-weight: 600; }

@@ -105,7 +105,7 @@ def _view(experiment: str | None) -> None:
 
 def _against_k(look: partial[Look], ks: tuple[int, ...]) -> None:
     state = st.session_state
-    st.subheader(FIGURES[state["plot"]].label, anchor=False)
+    st.header(FIGURES[state["plot"]].label, anchor=False)
     live_figure(look(state["plot"]), key="bounds", height=380)
     st.segmented_control(
         "plot",
@@ -124,7 +124,7 @@ def _against_k(look: partial[Look], ks: tuple[int, ...]) -> None:
 
 def _beside(look: partial[Look]) -> None:
     beside, label = st.session_state["beside"], "beside the plot"
-    st.subheader(words.BESIDE[beside], anchor=False)
+    st.header(words.BESIDE[beside], anchor=False)
     with st.container():  # one place, whatever it holds
         if beside == "step":
             flow(look("flow"), key="flow")
@@ -147,7 +147,7 @@ def _beside(look: partial[Look]) -> None:
 def _panel(look: partial[Look]) -> None:
     state = st.session_state
     label = "what the models learned"
-    st.subheader(words.PANEL_HEADING, anchor=False)
+    st.header(words.PANEL_HEADING, anchor=False)
     st.segmented_control(
         label, list(PANELS), format_func=PANELS.__getitem__, key="panel", required=True, label_visibility="collapsed"
     )
@@ -156,6 +156,9 @@ def _panel(look: partial[Look]) -> None:
         live_html(look("digits"), key="digits")
         return
     if panel in ("weights", "plane"):
-        st.segmented_control("digit", range(10), format_func=lambda index: f"{index + 1}", key="digit", required=True)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            live_html(look("digit"), key="digit_shown")
+            label = "held-out image shown"
+            st.pills(label, range(10), format_func=lambda index: f"{index + 1}", key="digit", required=True, wrap=True)
     live_figure(look(panel), key=panel, height=360)
     st.caption(words.say(FIGURES[panel].caption, state["words"]))

@@ -8,6 +8,7 @@ from iwae_lab.shipped.opening import opening
 from iwae_lab.words.glossary import Dialect, say
 from iwae_lab.words.opening import ANSWER, TITLE, opening_words
 from ui.live.opening import opening_picture
+from ui.navigation import first_look
 
 
 def show() -> None:
@@ -18,12 +19,11 @@ def show() -> None:
 
 def _first_screen() -> None:
     """Once an experiment is on the page, its charts take the place of the picture."""
-    state, asked = st.session_state, st.query_params
-    if state.get("projector", asked.get("projector")):
+    if first_look("projector"):
         return
-    dialect = state.get("words") or asked.get("words", Dialect.STATISTICS)
+    dialect = first_look("words", Dialect.STATISTICS)
     with st.container():  # one place, whatever it holds: what follows is not mounted anew
         st.title(TITLE, anchor=False)
-        if not (asked.get("run") or state.get("run")):
+        if not first_look("run"):
             st.markdown(say(ANSWER, dialect))
             opening_picture(opening(), opening_words(dialect), key="opening")

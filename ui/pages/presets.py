@@ -36,7 +36,7 @@ PRESETS = (
     ),
     Preset(
         "k = 1: the same",
-        "With one {draws} each, both formulas are the same number, so both models take the same steps. "
+        "With k = 1, one {draw} for each image, both formulas are the same number, so both models take the same steps. "
         "Their curves lie on top of each other, digit for digit.",
         {"runs": "vae,iwae", "k": 1, "steps": 600, "view_k": 1},
         recorded="same",
@@ -44,7 +44,7 @@ PRESETS = (
     Preset(
         "From scratch",
         "Both from random weights: expect patience. The IWAE's dashed line falls behind at once, and for about three "
-        "epochs, some minutes here, its solid line too: a young model gains most while every {draws} has to explain "
+        "epochs, some minutes here, its solid line too: a young model gains most while every {draw} has to explain "
         "the image. Then it overtakes at the right end, and stays ahead. Replay it with the slider below the plot.",
         {"runs": "vae,iwae", "k": 50, "steps": 6000, "eval_images": 400, "eval_k": 5000, "view_k": LARGEST},
         scratch=True,

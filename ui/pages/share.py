@@ -14,7 +14,7 @@ from iwae_lab.take_home.table import csv_text
 from iwae_lab.words import sentences as words
 from iwae_lab.words.glossary import Dialect
 from ui.live.watch import watch_url
-from ui.session import engine, show_experiment
+from ui.session import engine, show_experiment, shown_experiment
 from ui.settings import ALL, choose
 from ui.visitor import visitor
 
@@ -32,10 +32,11 @@ def share(experiment: str | None) -> None:
     mine = engine().experiments(visitor())[:OWN]
     with st.container(horizontal=True):
         if mine:
-            with st.popover("Your runs", icon=":material/history:"):
-                for own in mine:
-                    text = f"{engine().state(own).capitalize()}: {words.describe(engine().spec(own))}"
-                    st.button(text, key=f"open_{own}", type="tertiary", on_click=_open, args=(own,))
+            menu = st.popover("Your runs", icon=":material/history:", key="own_runs", on_change="rerun")
+            for own in mine if menu.open else ():  # their logs, which tell of swaps, are read for those who look
+                described = words.describe(engine().spec(own), engine().history(own).swaps)
+                text = f"{engine().state(own).capitalize()}: {described}"
+                menu.button(text, key=f"open_{own}", type="tertiary", on_click=_open, args=(own,))
         with st.popover("Share", icon=":material/share:"):
             for label, (hide, with_run) in LINKS.items():
                 if experiment or not with_run:
@@ -54,7 +55,8 @@ def _open(experiment: str) -> None:
 
 
 def _link(experiment: str | None, hide: str) -> str:
-    return _address(_base(), ALL, experiment, hide)
+    left_out = {"run", "projector"} | ({"preset"} if shown_experiment() and not experiment else set())
+    return _address(_base(), [name for name in ALL if name not in left_out], experiment, hide)
 
 
 def watch_link(experiment: str | None) -> str:

@@ -11,7 +11,7 @@ from ui.live.story import story
 from ui.session import current_experiment
 from ui.settings import EXPERIMENT, VIEW, choose, remember, restore
 
-TABLE = EXPERIMENT | {"words": VIEW["words"]}
+TABLE = EXPERIMENT | {name: VIEW[name] for name in ("words", "run")}
 
 
 def show() -> None:

@@ -13,14 +13,14 @@ from iwae_lab.paper.cells import Cell
 from iwae_lab.paper.results import Result, read
 from iwae_lab.shipped.models import shipped
 from iwae_lab.words import sentences as words
-from ui.controls import settings, told
+from ui.controls import settings, told, words_switch
 from ui.live.chart import live_chart
 from ui.live.components import live_figure, live_html
 from ui.live.drawer import drawer
 from ui.live.scene import Look
 from ui.markdown import plain
 from ui.session import engine
-from ui.settings import ALL, Setting, chosen, remember, restore
+from ui.settings import EXPERIMENT, VIEW, Setting, choose, chosen, remember, restore
 from ui.visitor import visitor
 
 CHOICES = (1, 2, 5, 10, 20, 50, 100)
@@ -33,13 +33,15 @@ def _parse(text: str) -> str:
     return text
 
 
-TABLE = ALL | {"ks": Setting("1,5,50", _parse)}
+TABLE = EXPERIMENT | {"words": VIEW["words"], "ks": Setting("1,5,50", _parse), "sweep": Setting("", str)}
 
 
 def show() -> None:
     """Draw the page."""
     refused = restore(TABLE)
-    st.title(words.SWEEP_TITLE, anchor=False)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.title(words.SWEEP_TITLE, anchor=False)
+        words_switch()
     st.markdown(words.say(words.SWEEP_IDEA, st.session_state["words"]))
     for text in refused:
         st.warning(plain(f"{text}. The default is used instead."))
@@ -47,7 +49,7 @@ def show() -> None:
     state = st.session_state
     state["training_ks"] = [int(k) for k in state["ks"].split(",")]
     st.segmented_control(words.SWEEP_KS, CHOICES, selection_mode="multi", key="training_ks", on_change=_collect)
-    ids = _known(st.query_params.get("sweep") or state.get("sweep", ""))
+    ids = _known(state["sweep"])
     active = any(engine().state(experiment).active for experiment in ids)
     with st.container(horizontal=True):
         icon = ":material/play_arrow:"
@@ -72,7 +74,7 @@ def show() -> None:
 
 def _paper(results: Mapping[Cell, Result]) -> None:
     """The cells of the paper's tables, and ours as far as they have been run."""
-    st.subheader(words.PAPER_HEADING, anchor=False)
+    st.header(words.PAPER_HEADING, anchor=False)
     st.markdown(words.PAPER_NOTE)
     live_chart(reproduced(results), key="paper", description=reproduced_summary(results), height=420)
 
@@ -97,8 +99,7 @@ def _known(text: str) -> list[str]:
 def _train() -> None:
     with told("Not started"):
         ks = [int(k) for k in st.session_state["ks"].split(",")]
-        ids = [engine().submit(spec, owner=visitor()) for spec in members(chosen(), ks)]
-        st.query_params["sweep"] = st.session_state["sweep"] = ",".join(ids)
+        choose(sweep=",".join([engine().submit(spec, owner=visitor()) for spec in members(chosen(), ks)]))
 
 
 def _stop(ids: list[str]) -> None:

@@ -16,11 +16,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit import config
 
 from ui.server.connections import crowded
-from ui.server.settings import HOSTS, ServerSettings
+from ui.server.settings import HOSTS, LOCAL, ServerSettings
 
 HEALTH, STREAM = "/_stcore/health", "/_stcore/stream"
 SLICE = 65_536  # bytes of an answer that wait for one reader
-LOCAL = ("localhost", "127.0.0.1", "[::1]", "::1")
 FULL = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <meta http-equiv="refresh" content="20"><title>IWAE laboratory</title>
 <style>:root {{ color-scheme: light dark }} body {{ font: 1.1rem/1.5 sans-serif; margin: 15vh auto; max-width: 34rem;

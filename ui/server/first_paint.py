@@ -3,7 +3,7 @@
 from functools import cache
 from importlib.resources import files
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 END = b"</head>"
@@ -20,6 +20,8 @@ class FirstPaint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass everything on; hold back the head of a document until it can be changed."""
+        if scope["type"] == "http" and "text/html" in Headers(scope=scope).get("accept", ""):
+            del MutableHeaders(scope=scope)["accept-encoding"]  # what is compressed already cannot be changed
         held: list[Message] = []
         body = bytearray()
 

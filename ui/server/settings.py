@@ -10,10 +10,12 @@ from iwae_core.training.fields import SpecError, check, in_environment, number
 from iwae_lab.records.place import runs_folder
 
 HOSTS, ANCESTORS, SECRET = "IWAE_HOSTS", "IWAE_FRAME_ANCESTORS", "IWAE_SECRET"
+CODE, ON, OFF = "IWAE_CODE", "on", "off"
 FOLDERS = "IWAE_RUNS_DIR", "IWAE_DATA_DIR"  # told on the page, once something is to be kept or read there
 HOST = re.compile(r"\*|(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*|\[?[0-9a-f:]+\]?")
 ANCESTOR = re.compile(r"'self'|'none'|\*|(https?://)?(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*(:\d+)?|https?:")
 SHORTEST_SECRET = 16
+LOCAL = ("localhost", "127.0.0.1", "[::1]", "::1")  # addresses that only this machine itself can reach
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class ServerSettings:
     metrics_port: int = number(0, 0, 65_535, "port of the metrics for Prometheus, 0 for none")
     hosts: tuple[str, ...] = ()
     frame_ancestors: tuple[str, ...] = ("'self'",)
+    code: bool = False  # whether visitors may run Python of their own
 
     def __post_init__(self) -> None:
         check(self)
@@ -44,6 +47,10 @@ def server_settings(environment: Mapping[str, str] = os.environ) -> ServerSettin
         SpecError: a variable that is no number or out of range, or a name that is none.
     """
     given = in_environment(ServerSettings, environment)
+    if text := environment.get(CODE):
+        if text not in (ON, OFF):
+            raise SpecError(f"{CODE} must be {ON} or {OFF}; got {text!r}")
+        given["code"] = text == ON
     for name, variable, form in ("hosts", HOSTS, HOST), ("frame_ancestors", ANCESTORS, ANCESTOR):
         if text := environment.get(variable):
             given[name] = _list(variable, text, form)
@@ -73,7 +80,7 @@ def check_settings() -> None:
 
 def _check_engine() -> None:
     """Those of the engine, if any is set: to look at them takes torch, which takes seconds to load."""
-    if any(name.startswith("IWAE_") and name not in FOLDERS for name in os.environ):
+    if any(name.startswith("IWAE_") and name not in (*FOLDERS, CODE) for name in os.environ):
         from iwae_core.device import training_device
         from iwae_lab.engines import from_environment
 
