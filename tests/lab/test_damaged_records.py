@@ -32,7 +32,6 @@ from iwae_lab.records.folder import CHECKPOINT, LOG, PREVIOUS, SPEC, restore, sa
 from iwae_lab.records.log import LogError, LogReader, outcome
 from tests.support.resuming import SPEC_20, after, folder_for, kinds, same_run
 from tests.support.running import LONG, SHORT, MakeEngine, finish, reach, trained, wait_until
-from tests.support.running import cluster as cluster
 from tests.support.running import local as local
 from tests.support.running import make_engine as make_engine
 from tests.support.running import used_workers as used_workers

@@ -31,7 +31,6 @@ from tests.support.running import (
     reach,
     trained,
 )
-from tests.support.running import cluster as cluster
 from tests.support.running import local as local
 from tests.support.running import make_engine as make_engine
 from tests.support.running import used_workers as used_workers

@@ -9,7 +9,6 @@ from iwae_core.training.events import Finished
 from iwae_lab.engines import EngineFullError, EngineLimits, State
 from iwae_lab.engines.jobs import Jobs, Phase
 from tests.support.running import LONG, MakeEngine, reach, wait_until
-from tests.support.running import cluster as cluster
 from tests.support.running import local as local
 from tests.support.running import make_engine as make_engine
 from tests.support.running import used_workers as used_workers

@@ -88,6 +88,7 @@ def source(function: Callable[..., Any]) -> str:
 
 
 def _prediction(lesson: Lesson) -> None:
+    prepare_process()  # the picture before it may have been left otherwise
     dialect = st.session_state["words"]
     with st.container(border=True):
         answers = [say(answer, dialect) for answer in lesson.answers]

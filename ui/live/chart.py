@@ -24,6 +24,8 @@ _HTML = """
 
 _CSS = """
 .live-chart { margin: 0; position: relative; }
+/* Its place has a height: what is a little higher must not scroll in it, or a finger on it would not move the page. */
+.stApp .stElementContainer:has(.live-chart) { overflow: visible; }
 .live-chart-note {
   align-content: center; color: var(--st-gray-text-color); inset: 0; margin: 0; padding: 1rem; position: absolute;
   text-align: center;
