@@ -1,9 +1,12 @@
 """The page in a browser: how its tests start it and what they press."""
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, TimeoutError, expect
+
+from tests.support.running import wait_until
 
 APP = Path(__file__).parents[2] / "app.py"
 RUN_LINK = re.compile(r"[?&]run=([0-9a-f]{32})")
@@ -21,6 +24,20 @@ def open_settings(page: Page) -> None:
     if sidebar.get_attribute("data-collapsed") == "true":
         page.get_by_role("button", name="Settings", exact=True).click()
     expect(sidebar).to_have_attribute("data-collapsed", "false")
+
+
+def pick(page: Page, label: str | re.Pattern[str], option: str) -> None:
+    """Choose from a list. One that has come to its place this moment can close again, as when its page scrolls."""
+    choice = page.get_by_role("option", name=option, exact=True)
+
+    def is_open() -> bool:
+        page.get_by_role("combobox", name=label).click()
+        with suppress(TimeoutError):
+            choice.wait_for(timeout=5_000)
+        return choice.is_visible()
+
+    wait_until(is_open)
+    choice.click()
 
 
 def set_number(page: Page, label: str, value: str) -> None:

@@ -20,6 +20,7 @@ from tests.support.pages import (
     STATUS,
     button,
     open_settings,
+    pick,
     press,
     set_number,
     settle,
@@ -94,13 +95,11 @@ def test_another_network_starts_from_random_weights(open_page: Open, url: str) -
     page = open_page(url)
     open_settings(page)
     expect(page.get_by_role("combobox", name="start from")).to_have_value("trained VAE with k = 1")
-    page.get_by_role("combobox", name=re.compile("^model")).click()
-    page.get_by_role("option", name="two stochastic layers, 100 and 50 units").click()
+    pick(page, re.compile("^model"), "two stochastic layers, 100 and 50 units")
     expect(page.get_by_role("combobox", name="start from")).to_have_value("random weights")
     expect(page.get_by_label("images per minibatch", exact=True)).to_have_value("100")
     expect(button(page, "Train")).to_be_enabled()
-    page.get_by_role("combobox", name="start from").click()
-    page.get_by_role("option", name="trained VAE with k = 1", exact=True).click()
+    pick(page, "start from", "trained VAE with k = 1")
     expect(page.get_by_label("images per minibatch", exact=True)).to_have_value("20")
     expect(page.get_by_role("combobox", name=re.compile("^model"))).to_have_value(re.compile("^one stochastic layer"))
 
@@ -198,13 +197,10 @@ def test_any_estimators_on_any_model(open_page: Open, url: str) -> None:
     expect(page.get_by_text(re.compile("VAE needs continuous.*choose REINFORCE, LOO in its place"))).to_be_visible()
     expect(button(page, "Train")).to_be_disabled()
     open_settings(page)
-    page.get_by_label("run 1, trained by").click()
-    page.get_by_role("option", name="VIMCO", exact=True).click()
-    page.get_by_label("run 2, trained by").click()
-    page.get_by_role("option", name="RWS, wake", exact=True).click()
+    pick(page, "run 1, trained by", "VIMCO")
+    pick(page, "run 2, trained by", "RWS, wake")
     page.get_by_role("button", name="Add a run").click()
-    page.get_by_label("run 3, trained by").click()
-    page.get_by_role("option", name="Wake-sleep", exact=True).click()
+    pick(page, "run 3, trained by", "Wake-sleep")
     page.get_by_label("own k", exact=True).nth(2).fill("5")
     press(page, "Train")
     page.wait_for_function(f"{BOUNDS}._fullData?.some(trace => trace.name == 'Wake-sleep: ELBO')", timeout=60_000)
@@ -298,8 +294,7 @@ def test_step_slow_motion_and_swap(open_page: Open, url: str) -> None:
     wait_for_step(page, made + 2)
     expect(page.locator(".flow figcaption")).to_contain_text(re.compile(r"VAE pulls as on 5\.0 of 5 draws.*IWAE pulls"))
     page.get_by_role("button", name="Swap", exact=True).click()
-    page.get_by_label("from now on trained by").click()
-    page.get_by_role("option", name="DReG", exact=True).click()
+    pick(page, "from now on trained by", "DReG")
     page.get_by_role("button", name="Swap now").click()
     expect(page.locator(STATUS)).to_contain_text("in slow motion")
     press(page, "Fast")

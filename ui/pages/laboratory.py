@@ -57,7 +57,7 @@ def _controls(experiment: str | None, state: State | None, refused: str) -> None
     watching = bool(experiment and state and state.active and not engine().owns(experiment, visitor()))
     if watching:
         st.info(words.READ_ONLY, icon=":material/visibility:")
-    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+    with st.container(horizontal=True, gap="small", vertical_alignment="center", key="commands"):
         if not watching and hidden != "controls":
             buttons(experiment, state, refused)
         if not hidden:
