@@ -1,6 +1,6 @@
 """The settings of an experiment and the buttons that control one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, cast
 
@@ -249,8 +249,22 @@ def train() -> None:
         if goes_on(shown_experiment()):
             return  # the second half of a double click
     with told("Not started"):
-        show_experiment(engine().submit(chosen(), owner=visitor()))
+        spec, owner = chosen(), visitor()
+        started = once("started", lambda: [engine().submit(spec, owner)])
+        show_experiment(started[0])
         choose(at=-1)
+        started.clear()
+
+
+def once(name: str, start: Callable[[], list[str]]) -> list[str]:
+    """What was started, to be cleared when it is shown: a script interrupted before that does not start it again.
+
+    A second click interrupts at the next word to Streamlit, and setting a value of the session is one.
+    """
+    started: list[str] = st.session_state.setdefault(name, [])
+    if not started:
+        started.extend(start())
+    return started
 
 
 def already_trains() -> bool:

@@ -13,7 +13,7 @@ from iwae_lab.paper.cells import Cell
 from iwae_lab.paper.results import Result, read
 from iwae_lab.shipped.models import shipped
 from iwae_lab.words import sentences as words
-from ui.controls import goes_on, settings, told, words_switch
+from ui.controls import goes_on, once, settings, told, words_switch
 from ui.live.chart import live_chart
 from ui.live.components import live_figure, live_html
 from ui.live.drawer import drawer
@@ -102,7 +102,10 @@ def _train() -> None:
             return  # the second half of a double click
     with told("Not started"):
         ks = [int(k) for k in st.session_state["ks"].split(",")]
-        choose(sweep=",".join([engine().submit(spec, owner=visitor()) for spec in members(chosen(), ks)]))
+        specs, owner = members(chosen(), ks), visitor()
+        started = once("started_sweep", lambda: [engine().submit(spec, owner) for spec in specs])
+        choose(sweep=",".join(started))
+        started.clear()
 
 
 def _stop(ids: list[str]) -> None:
