@@ -1,7 +1,6 @@
 // One live Plotly chart. Streamlit calls the default export again whenever the data or the theme changes, each time
 // with the same parentElement, so all that must outlive an update (zoom, observers) is kept in `charts`.
 
-const charts = new WeakMap();
 const TEXT = 13; // pixels
 const NARROW = 480; // pixels: a chart of this width has no room for its buttons beside the title of the x axis
 const BUTTONS = 28; // pixels of height for them below it
@@ -66,7 +65,6 @@ class LiveChart {
     this.note = parent.querySelector(".live-chart-note");
     this.caption = parent.querySelector("figcaption");
     this.zooms = new Map(); // axis name -> the range the user chose, null after a reset
-    this.calls = 0;
     this.turn = Promise.resolve();
     this.observer = new ResizeObserver(() => {
       if (this.drawn && this.plot.offsetWidth) this.Plotly.Plots.resize(this.plot);
@@ -116,7 +114,7 @@ class LiveChart {
     this.enlarge(data, layout);
     this.restoreZoom(layout);
     if (this.plot.clientWidth <= NARROW && layout.margin) layout.margin.b += BUTTONS;
-    if (matchMedia("(prefers-reduced-motion: reduce)").matches) delete layout.transition;
+    if (still.matches) delete layout.transition;
     // No config after the first time: Plotly.react rebuilds the chart when it is given one that differs.
     await this.Plotly.react(this.plot, data, { ...layout, template }, ...(first ? [this.config()] : []));
     if (first) this.listen();
@@ -253,15 +251,4 @@ class LiveChart {
   }
 }
 
-export default function ({ data, parentElement, setTriggerValue }) {
-  if (!charts.has(parentElement)) charts.set(parentElement, new LiveChart(parentElement));
-  const chart = charts.get(parentElement);
-  const call = ++chart.calls;
-  chart.update(data, setTriggerValue);
-  // Streamlit also runs the clean-up of a call that was overtaken by the next one: only the last one ends the chart.
-  return () => {
-    if (call !== chart.calls) return;
-    charts.delete(parentElement);
-    chart.dispose();
-  };
-}
+export default mounting(LiveChart);

@@ -7,11 +7,11 @@ import streamlit as st
 from streamlit.components.v2.types import ComponentRenderer
 
 HERE = Path(__file__).parent
-FEED = (HERE / "feed.js").read_text(encoding="utf-8")
+FIRST = "".join((HERE / name).read_text(encoding="utf-8") for name in ("shared.js", "feed.js"))
 
 
 class Source(NamedTuple):
-    """What a component is made of; its script stands after that of the feed, and exports what mounts it."""
+    """What a component is made of; its script stands after what all share, and exports what mounts it."""
 
     html: str
     css: str
@@ -30,5 +30,5 @@ def component(name: str, html: str, css: str, script: str) -> ComponentRenderer:
 def alone(name: str, html: str, css: str, script: str) -> ComponentRenderer:
     """The same for one that the page of those who only watch does without."""
     # Plotly writes its style sheet to the document, where a shadow root would not see it.
-    code = FEED + (HERE / script).read_text(encoding="utf-8")
+    code = FIRST + (HERE / script).read_text(encoding="utf-8")
     return st.components.v2.component(name, html=html, css=css, js=code, isolate_styles=False)

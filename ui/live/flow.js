@@ -1,14 +1,10 @@
 // One training step as it flows: an image, its draws, their weights, the two averages, and what pulls on each draw.
 // Every new step is told part by part; what the reader points at is told in words.
 
-const flows = new WeakMap();
 const PART_MS = 750;
-const still = matchMedia("(prefers-reduced-motion: reduce)");
-const number = (value, digits = 1, sign = "") => (value > 0 ? sign : "") + value.toFixed(digits).replace("-", "\u2212");
 
 class Flow {
   constructor(parent) {
-    this.calls = 0;
     this.svg = parent.querySelector(".flow svg");
     this.tip = parent.querySelector(".flow-tip");
     this.note = parent.querySelector(".flow-note");
@@ -128,14 +124,4 @@ class Flow {
   }
 }
 
-export default function ({ data, parentElement }) {
-  if (!flows.has(parentElement)) flows.set(parentElement, new Flow(parentElement));
-  const flow = flows.get(parentElement);
-  const call = ++flow.calls;
-  flow.update(data);
-  return () => {
-    if (call !== flow.calls) return;
-    flows.delete(parentElement);
-    flow.dispose();
-  };
-}
+export default mounting(Flow);

@@ -1,12 +1,9 @@
 // Text and pictures that the server draws anew while a run goes on.
 
-const texts = new WeakMap();
-
 class LiveHtml {
   constructor(parent) {
     this.place = parent.querySelector(".live-html");
     this.voice = parent.querySelector(".live-spoken"); // stays, or a screen reader would not notice new words
-    this.calls = 0;
   }
 
   update({ look, state, url }, setTriggerValue) {
@@ -30,14 +27,4 @@ class LiveHtml {
   }
 }
 
-export default function ({ data, parentElement, setTriggerValue }) {
-  if (!texts.has(parentElement)) texts.set(parentElement, new LiveHtml(parentElement));
-  const text = texts.get(parentElement);
-  const call = ++text.calls;
-  text.update(data, setTriggerValue);
-  return () => {
-    if (call !== text.calls) return;
-    texts.delete(parentElement);
-    text.dispose();
-  };
-}
+export default mounting(LiveHtml);

@@ -1,19 +1,16 @@
 // The opening picture: real draws of one digit as balls, and two needles on one scale. It needs nothing but its data,
 // so it is there before anything is trained; k is dragged on the plot or the slider, by keys, or plays by itself.
 
-const openings = new WeakMap();
 const PLAY_SECONDS = 9;
 const REST_MS = 1400; // on each k, where nothing is to glide
 const STOPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
 const GOLDEN = (Math.sqrt(5) - 1) / 2; // successive multiples, modulo 1, spread evenly at any number of them
-const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 // Values of k that are evenly spaced by their logarithms, as far as whole numbers are.
 const gridTo = (last, points) => [...new Set(Array.from({ length: points + 1 }, (_, i) => Math.round(last ** (i / points))))];
 
 class Opening {
   constructor(parent) {
-    this.calls = 0;
     for (const part of ["count", "play", "again", "plot", "slider", "numbers", "caption", "digit"]) {
       this[part] = parent.querySelector(`.opening-${part}`);
     }
@@ -177,7 +174,7 @@ class Opening {
     for (let value = Math.ceil(this.low / 5) * 5; value < this.high; value += 5) {
       const at = y(value);
       marks.push(`<path class="grid" d="M${balls.left} ${at}H${trace.right}"/>`);
-      marks.push(`<text class="tick" x="${balls.left - 6}" y="${at + 4}" text-anchor="end">${signed(value, 0)}</text>`);
+      marks.push(`<text class="tick" x="${balls.left - 6}" y="${at + 4}" text-anchor="end">${number(value, 0)}</text>`);
     }
     for (const k of [1, 10, 100, 1000, this.last]) {
       if (k === 1000 && !this.wide) continue;
@@ -207,7 +204,7 @@ class Opening {
     const [, caption] = words.captions.findLast(([from]) => k >= from);
     this.caption.textContent = caption.replace("{nats}", (this.logP - elbo).toFixed(1));
     this.slider.value = (this.slider.max * Math.log(k)) / Math.log(this.last);
-    const told = `k = ${k}: ${numbers.map(([name, value]) => `${name} ${signed(value, 2)}`).join(", ")}`;
+    const told = `k = ${k}: ${numbers.map(([name, value]) => `${name} ${number(value, 2)}`).join(", ")}`;
     this.slider.ariaValueText = this.numbers.textContent = told;
   }
 
@@ -259,8 +256,8 @@ class Opening {
       labels = this.beside(high - apart, words.bound + words.bound_of, words.bound_formula, bound) +
         this.beside(low + apart, words.elbo + words.elbo_of, words.elbo_formula, elbo);
     } else {
-      labels = this.inside(trace.right - 2, Math.abs(high - y(this.logP)) < 24 ? y(this.logP) - 23 : high - 9, `${words.bound} ${signed(bound, 1)}`, "name", "end") +
-        this.inside(trace.right - 2, low + 20, `${words.elbo} ${signed(elbo, 1)}`, "name", "end");
+      labels = this.inside(trace.right - 2, Math.abs(high - y(this.logP)) < 24 ? y(this.logP) - 23 : high - 9, `${words.bound} ${number(bound, 1)}`, "name", "end") +
+        this.inside(trace.right - 2, low + 20, `${words.elbo} ${number(elbo, 1)}`, "name", "end");
     }
     return `<path class="gap" d="M${at} ${y(this.logP)}V${low}"/>
       <path class="leader" d="M${balls.right + 16} ${high}H${at}M${balls.right + 16} ${low}H${at}"/>
@@ -274,7 +271,7 @@ class Opening {
     const below = this.logP - value;
     const gap = below > 0.05 ? this.words.below.replace("{nats}", below.toFixed(1)) : this.words.there;
     return `<text class="name" x="${left}" y="${at - 12}">${name}</text>
-      <text class="formula" x="${left}" y="${at + 5}">${formula} = ${signed(value, 1)}</text>
+      <text class="formula" x="${left}" y="${at + 5}">${formula} = ${number(value, 1)}</text>
       <text class="tick" x="${left}" y="${at + 22}">${gap}</text>`;
   }
 
@@ -289,17 +286,6 @@ class Opening {
   }
 }
 
-const signed = (value, digits) => value.toFixed(digits).replace("-", "\u2212");
 const nearest = (grid, k) => grid.reduce((best, at, i) => (Math.abs(at - k) < Math.abs(grid[best] - k) ? i : best), 0);
 
-export default function ({ data, parentElement }) {
-  if (!openings.has(parentElement)) openings.set(parentElement, new Opening(parentElement));
-  const opening = openings.get(parentElement);
-  const call = ++opening.calls;
-  opening.update(data);
-  return () => {
-    if (call !== opening.calls) return;
-    openings.delete(parentElement);
-    opening.dispose();
-  };
-}
+export default mounting(Opening);

@@ -1,13 +1,11 @@
 // A question to the class. Each browser remembers its own answer; the server counts each visitor once whatever comes.
 
-const polls = new WeakMap();
 const ANSWERED = "iwae-poll"; // the last poll answered here, and how
 let answered = ""; // the same, where the browser keeps nothing
 
 class Poll {
   constructor(parent) {
     this.place = parent.querySelector(".poll");
-    this.calls = 0;
   }
 
   // The projector shows the answers to choose from, and has none of its own.
@@ -101,14 +99,4 @@ function element(name, properties) {
   return Object.assign(document.createElement(name), properties);
 }
 
-export default function ({ data, parentElement }) {
-  if (!polls.has(parentElement)) polls.set(parentElement, new Poll(parentElement));
-  const poll = polls.get(parentElement);
-  const call = ++poll.calls;
-  poll.update(data);
-  return () => {
-    if (call !== poll.calls) return;
-    polls.delete(parentElement);
-    poll.dispose();
-  };
-}
+export default mounting(Poll);

@@ -1,12 +1,10 @@
 // The time scrubber: a slider over the evaluations of a run, with replay. Moving it makes every live part look at
 // another time through the feed, without the page's script; letting go tells the page, for its address.
 
-const scrubbers = new WeakMap();
 const REPLAY_SECONDS = 8;
 
 class Scrubber {
   constructor(parent) {
-    this.calls = 0;
     this.steps = [];
     this.slider = parent.querySelector("input");
     this.label = parent.querySelector("output");
@@ -120,14 +118,4 @@ class Scrubber {
   }
 }
 
-export default function ({ data, parentElement, setTriggerValue }) {
-  if (!scrubbers.has(parentElement)) scrubbers.set(parentElement, new Scrubber(parentElement));
-  const scrubber = scrubbers.get(parentElement);
-  const call = ++scrubber.calls;
-  scrubber.update(data, setTriggerValue);
-  return () => {
-    if (call !== scrubber.calls) return;
-    scrubbers.delete(parentElement);
-    scrubber.dispose();
-  };
-}
+export default mounting(Scrubber);

@@ -2,14 +2,12 @@
 // next, the space bar puts it down or lifts it. Each finished stroke sends all strokes to the page, in units of
 // the paper's side; between strokes nothing is sent. Another `turn` asks for an empty sheet.
 
-const sketches = new WeakMap();
 const NEAR = 0.005; // of the side: points closer than this are the same
 const CELLS = 20; // of the grid, along a side
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 class Sketch {
   constructor(parent) {
-    this.calls = 0;
     this.strokes = [];
     this.paper = parent.querySelector("canvas");
     this.hint = parent.querySelector(".sketch-hint");
@@ -118,12 +116,4 @@ class Sketch {
   }
 }
 
-export default function ({ data, parentElement, setTriggerValue }) {
-  if (!sketches.has(parentElement)) sketches.set(parentElement, new Sketch(parentElement));
-  const sketch = sketches.get(parentElement);
-  const call = ++sketch.calls;
-  sketch.update(data, setTriggerValue);
-  return () => {
-    if (call === sketch.calls) sketches.delete(parentElement);
-  };
-}
+export default mounting(Sketch);

@@ -1,10 +1,11 @@
 """A sheet of paper to draw on, with mouse, pen, finger or keyboard."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
+
+from ui.live.component import alone
 
 Strokes = list[list[tuple[float, float]]]
 _HTML = """
@@ -40,13 +41,7 @@ canvas:focus-visible + .sketch-hint small { display: inline; }
 .sketch button:disabled { cursor: default; opacity: 0.4; }
 .sketch button:focus-visible { outline: 2px solid var(--st-primary-color); }
 """
-_mount = st.components.v2.component(
-    "sketch",
-    html=_HTML,
-    css=_CSS,
-    js=(Path(__file__).parent / "sketch.js").read_text(encoding="utf-8"),
-    isolate_styles=False,
-)
+_mount = alone("sketch", _HTML, _CSS, "sketch.js")
 
 
 def sketch(*, key: str, pen: float, turn: int, on_drawing: Callable[[Strokes], None]) -> None:

@@ -1,17 +1,13 @@
 // The story in five sentences beside a chart that stays in view. Each act asks before it tells; what it tells moves the
 // chart. The first four show recorded numbers, the last one an experiment that goes on, through the feed.
 
-const stories = new WeakMap();
 const GLIDE_MS = 1100;
 const BLUE = "#0f80c9";
 const ORANGE = "#e0662a";
-const still = matchMedia("(prefers-reduced-motion: reduce)");
 const log10 = Math.log10;
-const number = (value, digits = 1) => value.toFixed(digits).replace("-", "\u2212");
 
 class Story {
   constructor(parent) {
-    this.calls = 0;
     this.root = parent.querySelector(".story");
     this.text = parent.querySelector(".story-text");
     this.svg = parent.querySelector(".story-chart svg");
@@ -299,14 +295,4 @@ function bracket(x, top, bottom, text, part = 0.5, anchor = "start") {
     ${label(place, top + part * (bottom - top) + 5, text, anchor)}`;
 }
 
-export default function ({ data, parentElement, setTriggerValue }) {
-  if (!stories.has(parentElement)) stories.set(parentElement, new Story(parentElement));
-  const story = stories.get(parentElement);
-  const call = ++story.calls;
-  story.update(data, setTriggerValue);
-  return () => {
-    if (call !== story.calls) return;
-    stories.delete(parentElement);
-    story.dispose();
-  };
-}
+export default mounting(Story);

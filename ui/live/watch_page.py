@@ -11,7 +11,7 @@ from iwae_lab.words import sentences as words
 from iwae_lab.words.opening import TITLE
 from iwae_lab.words.templates import template
 from ui.live import components  # noqa: F401  (registers them)
-from ui.live.component import FEED, HERE, SOURCES
+from ui.live.component import FIRST, HERE, SOURCES
 from ui.live.hub import live_url
 from ui.live.plotly_route import plotly_js_url
 from ui.live.watch import File, watch_url
@@ -59,11 +59,10 @@ def script() -> File:
 @cache
 def _code() -> bytes:
     parts = (
-        "{\n" + source.script.replace("export default function", f"mounts.{name} = function") + "}"
-        for name, source in SOURCES.items()
+        "{\n" + source.script.replace("export default", f"mounts.{name} =") + "}" for name, source in SOURCES.items()
     )
     host = (HERE / "watch.js").read_text(encoding="utf-8")
-    return "\n".join((FEED, "const mounts = {};", *parts, host)).encode()
+    return "\n".join((FIRST, "const mounts = {};", *parts, host)).encode()
 
 
 def theme() -> str:
