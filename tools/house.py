@@ -26,6 +26,7 @@ FLOORS: dict[str, list[set[str]]] = {
     "ui": [
         {"markdown", "navigation", "server"},
         {"demo", "session", "settings", "visitor"},
+        {"panel"},
         {"controls", "live"},
         {"lessons", "pages"},
     ],

@@ -48,3 +48,13 @@ def test_axe_finds_nothing(open_page: Open, url: str, name: str) -> None:
     page.emulate_media(color_scheme="dark")
     expect(page.get_by_test_id("stApp")).to_have_css("color-scheme", "dark")
     assert list(violations(page)) == []
+
+
+@pytest.mark.parametrize("address", ["?projector=on", "watch"])
+def test_axe_finds_nothing_in_front_of_a_class(open_page: Open, url: str, address: str) -> None:
+    page = open_page(f"{url}/{address}", 1366, 768)
+    expect(page.locator(".live-chart .scatterlayer .trace").first).to_be_visible()
+    assert list(violations(page)) == []
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.emulate_media(color_scheme="dark")
+    assert list(violations(page)) == []

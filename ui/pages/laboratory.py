@@ -8,7 +8,7 @@ from iwae_lab.engines import State
 from iwae_lab.figures import FIGURES
 from iwae_lab.shipped.recording import recording
 from iwae_lab.words import sentences as words
-from ui.controls import buttons, settings, words_switch
+from ui.controls import buttons, words_switch
 from ui.live.components import live_figure, live_html, live_poll, scrubber
 from ui.live.drawer import drawer
 from ui.live.flow import flow
@@ -18,6 +18,7 @@ from ui.pages import story_page
 from ui.pages.presets import presets, remark
 from ui.pages.projector import project
 from ui.pages.share import share
+from ui.panel import settings
 from ui.session import current_experiment, engine
 from ui.settings import PANELS, PLOTS, remember, restore
 from ui.visitor import visitor

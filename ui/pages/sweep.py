@@ -13,12 +13,13 @@ from iwae_lab.paper.cells import Cell
 from iwae_lab.paper.results import Result, read
 from iwae_lab.shipped.models import shipped
 from iwae_lab.words import sentences as words
-from ui.controls import goes_on, once, settings, told, words_switch
+from ui.controls import goes_on, once, told, words_switch
 from ui.live.chart import live_chart
 from ui.live.components import live_figure, live_html
 from ui.live.drawer import drawer
 from ui.live.scene import Look
 from ui.markdown import plain
+from ui.panel import settings
 from ui.session import engine
 from ui.settings import EXPERIMENT, VIEW, Setting, choose, chosen, remember, restore
 from ui.visitor import visitor
