@@ -13,6 +13,7 @@ from iwae_lab.history.reading import read_at
 from iwae_lab.history.sweep import points
 from iwae_lab.shipped.recording import FIRST
 from iwae_lab.words import headline as headlines
+from iwae_lab.words import markup
 from iwae_lab.words import sentences as words
 from iwae_lab.words.numbers import plus_minus
 from iwae_lab.words.templates import data_url, macros
@@ -100,8 +101,8 @@ def lead_of(history: History) -> dict[str, Any]:
 @part
 def proof(scene: Scene) -> dict[str, Any]:
     """The lead so far, and what it means, for the last act of the story."""
-    told = headlines.told(scene.history, formulas=False)
-    texts = [_notice(scene) if scene.state else "", *(f"{headlines.lead(verdict)}. {said}" for verdict, said in told)]
+    told = (f"{headlines.lead(verdict)}. {markup.spoken(said)}" for verdict, said in headlines.told(scene.history))
+    texts = [_notice(scene) if scene.state else "", *told]
     return lead_of(scene.history) | {
         "text": " ".join(filter(None, texts)) or headlines.COMPARED_AFTER.format(step=scene.spec.next_snapshot(0)),
         "active": scene.state is not None and scene.state.active,

@@ -22,7 +22,7 @@ from ui.visitor import visitor
 TEXT = 22  # pixels
 # All of Streamlit's sizes are multiples of the root's; the smallest here is 0.85 of it. Everything is on one screen.
 STYLE = """<style>
-html { font-size: 24px }
+@media (min-width: 900px) { html { font-size: 24px } } /* a phone is no projector */
 header, [data-testid="stSidebar"] { display: none !important }
 .stMainBlockContainer { max-width: none; padding: 0.7rem 1.2rem !important }
 .stMainBlockContainer [data-testid="stVerticalBlock"] { gap: 0.5rem }
