@@ -113,6 +113,7 @@ engine = open_engine("local", Path(sys.argv[1]), EngineLimits(slots=1, tick=0.05
 LONG = ExperimentSpec(runs=(RunSpec("iwae", 1),), batch_size=1, steps=1_000_000, eval_images=2, eval_k=1)
 experiment, queued = engine.submit(LONG, "me"), engine.submit(LONG, "me")
 while engine.history(experiment).step < 2:
+    engine.touch(experiment)  # or a slow start would be the end of it: nobody watches
     time.sleep(0.01)
 backend = engine.backend
 backend._refill_at = 0
