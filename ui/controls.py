@@ -1,5 +1,6 @@
 """The buttons that start and control an experiment."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
@@ -38,6 +39,7 @@ STEP = Order("Step", Step(), ":material/skip_next:", STEP_HELP)
 SLOW = Order("Slow", Slow(), ":material/slow_motion_video:", "One step every few seconds, each shown part by part.")
 FAST = Order("Fast", Resume(), ":material/fast_forward:", "Full speed again.")
 STOP = Order("Stop", Stop(), ":material/stop:", "End this run. What it has learned is kept.")
+_starting = threading.RLock()
 
 
 def words_switch() -> None:
@@ -99,6 +101,14 @@ def _swap(experiment: str) -> None:
                 st.error(plain(f"Not swapped: {error}."))
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """One start at a time: the script of a second click may begin while the first one's, told to end, still starts."""
+    with _starting:
+        yield
+
+
+@alone()
 def _train_shown() -> None:
     collect()  # what the inputs show when the button is pressed, which may be newer than the last run of this script
     train()
@@ -113,8 +123,8 @@ def train() -> None:
         spec, owner = chosen(), visitor()
         started = once("started", lambda: [engine().submit(spec, owner)])
         show_experiment(started[0])
-        choose(at=-1)
         started.clear()
+        choose(at=-1)
 
 
 def once(name: str, start: Callable[[], list[str]]) -> list[str]:

@@ -7,7 +7,7 @@ import streamlit as st
 
 from iwae_lab.words.glossary import say
 from iwae_lab.words.sentences import EXAMPLES
-from ui.controls import already_trains, leave, train
+from ui.controls import alone, already_trains, leave, train
 from ui.session import shown_experiment
 from ui.settings import EXPERIMENT, VIEW, choose, from_scratch
 
@@ -109,6 +109,7 @@ def remark() -> None:
         st.info(f"**{say(preset.label, state['words'])}.** {say(preset.notice, state['words'])}{again}")
 
 
+@alone()
 def _start(index: int) -> None:
     """Set everything a preset does not name back to its default, and show its recording or else train."""
     preset = PRESETS[index]

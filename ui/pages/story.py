@@ -4,7 +4,7 @@ import streamlit as st
 
 from iwae_lab.shipped.recording import recording
 from iwae_lab.words import story as words
-from ui.controls import leave, train
+from ui.controls import alone, leave, train
 from ui.live.parts import lead_of
 from ui.live.scene import Look
 from ui.live.story import story
@@ -33,6 +33,7 @@ def show() -> None:
     remember(TABLE)
 
 
+@alone()
 def _prove() -> None:
     """Train what the page's settings are by default, whatever they are now."""
     leave()

@@ -13,7 +13,7 @@ from iwae_lab.paper.cells import Cell
 from iwae_lab.paper.results import Result, read
 from iwae_lab.shipped.models import shipped
 from iwae_lab.words import sentences as words
-from ui.controls import goes_on, once, told, words_switch
+from ui.controls import alone, goes_on, once, told, words_switch
 from ui.live.chart import live_chart
 from ui.live.components import live_figure, live_html
 from ui.live.drawer import drawer
@@ -97,6 +97,7 @@ def _known(text: str) -> list[str]:
     return found
 
 
+@alone()
 def _train() -> None:
     with told("Not started"):
         if any(map(goes_on, filter(None, st.session_state["sweep"].split(",")))):
