@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from iwae_core.data import BINARISATIONS, DATASETS, DataError, Dataset
+from iwae_core.data.dataset import binarise
 from iwae_core.data.mnist import BUNDLED, FILES
 from iwae_core.randomness import generator
 
@@ -54,6 +55,16 @@ def test_pixels_are_on_with_probability_equal_to_their_grey_value(data: Dataset)
     assert means[0] == 0
     assert means[-1] == 1
     assert ((means - expected).abs() <= 5 * (expected * (1 - expected) / 100_000).sqrt()).all()
+
+
+def test_a_black_pixel_stays_black_where_the_random_number_is_zero() -> None:
+    seed = 2  # of the 2^24 numbers that it gives, some are zero
+    assert (torch.rand(2**24, generator=torch.Generator().manual_seed(seed)) == 0).any()
+    assert not binarise(torch.zeros(2**24), torch.Generator().manual_seed(seed)).any()
+
+
+def test_mean_grey_value_of_each_pixel(data: Dataset) -> None:
+    assert data.train_mean.numpy() == pytest.approx(data.train.numpy().mean(0) / 255, abs=1e-6)
 
 
 def test_every_presentation_is_binarised_anew_and_an_epoch_shows_each_image_once(data: Dataset) -> None:
@@ -158,6 +169,8 @@ def rewrite(folder: Path, change: str) -> None:
             content = content[:-1]
         case "long":
             content += b"\0"
+        case "cut in its header":
+            del content[6:]
         case "empty":
             content = bytearray()
     path.write_bytes(lzma.compress(bytes(content)))
@@ -171,6 +184,7 @@ def rewrite(folder: Path, change: str) -> None:
         ("wrong count", r"declares shape \(10001,\), expected \(10000,\)"),
         ("short", "holds 10007 bytes, expected 10008"),
         ("long", "holds 10009 bytes, expected 10008"),
+        ("cut in its header", r"declares shape \(0,\)"),
         ("empty", "not an IDX file"),
     ],
 )

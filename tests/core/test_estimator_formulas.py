@@ -1,6 +1,7 @@
 """What each estimator multiplies log p and log q of each sample by, written out in loops from the papers' formulas."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -137,6 +138,9 @@ def test_pulls_are_those_of_the_formula(name: str, settings: dict[str, Any], for
         np.testing.assert_allclose(
             torch.stack(estimator.cotangents(draws, 0.3, settings)).detach(), 0.3 * wanted, atol=1e-12
         )
+        fixed = replace(draws, log_p=log_p.detach(), log_q=log_q.detach())
+        estimator.cotangents(fixed, 1.0, settings)
+        assert not fixed.log_p.requires_grad, "what was given is left as it was"
 
 
 @pytest.mark.parametrize("name", ["iwae", "dreg", "piwae"])

@@ -112,6 +112,11 @@ def test_miwae_estimates_the_bound_of_its_groups(repeats: int, size: int) -> Non
     torch.testing.assert_close(miwae_bound(column(SIX), repeats), groups.mean(0))
 
 
+def test_miwae_in_single_precision_loses_only_the_last_digit() -> None:
+    single = torch.randn(60, 100, generator=torch.Generator().manual_seed(0)) - 90
+    assert torch.equal(miwae_bound(single, 5), miwae_bound(single.double(), 5).float())
+
+
 @pytest.mark.parametrize(("k", "repeats"), [(1, 1), (2, 1), (7, 1), (12, 3), (50, 5), (64, 8), (5000, 50)])
 def test_balanced_repeats(k: int, repeats: int) -> None:
     assert balanced_repeats(k) == repeats
