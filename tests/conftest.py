@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from iwae_core.training.process import prepare_process
@@ -13,7 +13,7 @@ from tests.support.pages import APP, workers
 from tools.browser import open_browser, serve
 
 # The same examples every time, and no time limit for each: the machine may be busy.
-settings.register_profile("steady", derandomize=True, deadline=None)
+settings.register_profile("steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("steady")
 
 

@@ -37,7 +37,9 @@ from tests.support.running import make_engine as make_engine
 from tests.support.running import used_workers as used_workers
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "40"))
-fuzzed = settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fuzzed = settings(
+    max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 fuzzed_less = settings(fuzzed, max_examples=EXAMPLES // 4)  # each example takes a new model
 
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 from _pytest.runner import runtestprotocol
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from iwae_core.data import mnist
 from iwae_core.training.process import prepare_process
@@ -43,7 +43,7 @@ SURVIVED, KILLED, AFRESH, FAULTY = range(4)
 
 def settle() -> None:
     """What `tests/conftest.py` does for every test, without the browser that it imports."""
-    settings.register_profile("steady", derandomize=True, deadline=None)
+    settings.register_profile("steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("steady")
     prepare_process()
 
