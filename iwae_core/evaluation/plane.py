@@ -1,5 +1,6 @@
 """The latent plane of a model with one layer of two units: the posterior of an image, q, and its samples."""
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -7,7 +8,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from iwae_core.models import Model
+from iwae_core.models import MODELS, Model
 from iwae_core.models.factors import Gaussian
 
 SIDE = 41  # points of a grid along either axis
@@ -21,6 +22,12 @@ def has_plane(model: Model) -> bool:
     """Whether the latent space is one layer of two continuous units."""
     first, *more = model.recognition.layers
     return not more and first.units == 2 and isinstance(first, Gaussian)
+
+
+@cache
+def named_plane(model: str) -> bool:
+    """The same of the models of a name."""
+    return has_plane(MODELS[model](torch.zeros(1), torch.Generator()))
 
 
 @torch.no_grad()

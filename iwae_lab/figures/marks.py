@@ -72,7 +72,7 @@ def horizontal(y: float) -> dict[str, Any]:
 def between(start: float, end: float, text: str) -> dict[str, Any]:
     """A part of the x axis behind everything else, with a remark in it."""
     place = {"type": "rect", "x0": start, "x1": end, "yref": "paper", "y0": 0, "y1": 1, "layer": "below"}
-    label = {"text": text, "textposition": "top center", "padding": 60, "font": {"size": 11}}
+    label = {"text": text, "textposition": "top center", "padding": 60, "font": {"size": 12}}
     return place | {"fillcolor": faint("#808080", 0.15), "line": {"width": 0}, "label": label}
 
 

@@ -2,7 +2,8 @@
 // with the same parentElement, so all that must outlive an update (zoom, observers) is kept in `charts`.
 
 const TEXT = 13; // pixels
-const NARROW = 480; // pixels: a chart of this width has no room for its buttons beside the title of the x axis
+const NARROW = 480; // pixels: a chart of this width has no room for its buttons beside the title of the x axis, nor
+// for large text
 const BUTTONS = 28; // pixels of height for them below it
 const READING = 1500; // ms that the numbers stay where a finger has tapped
 let library; // plotly.js, loaded once for all charts of the page
@@ -104,14 +105,15 @@ class LiveChart {
   }
 
   async draw() {
-    const template = themeOf(this.plot, this.text);
+    const size = this.plot.clientWidth > NARROW ? this.text : TEXT;
+    const template = themeOf(this.plot, size);
     const wanted = JSON.stringify(template) + this.figure;
     if (wanted === this.drawn) return;
     const first = !this.drawn;
     this.drawn = wanted;
     const { data, layout } = JSON.parse(this.figure);
     this.identify(data);
-    this.enlarge(data, layout);
+    this.enlarge(data, layout, size / TEXT);
     this.restoreZoom(layout);
     if (this.plot.clientWidth <= NARROW && layout.margin) layout.margin.b += BUTTONS;
     if (still.matches) delete layout.transition;
@@ -132,15 +134,15 @@ class LiveChart {
   }
 
   // On a projector lines, marks and text grow together.
-  enlarge(data, layout) {
-    const by = this.text / TEXT;
+  enlarge(data, layout, by) {
     if (by === 1) return;
     for (const { line, marker } of data) {
       if (line?.width) line.width *= by;
       if (Number.isFinite(marker?.size)) marker.size *= by;
     }
-    for (const { font, line } of [...(layout.annotations ?? []), ...(layout.shapes ?? [])]) {
-      if (font?.size) font.size *= by;
+    for (const { font, label, line } of [...(layout.annotations ?? []), ...(layout.shapes ?? [])]) {
+      for (const text of [font, label?.font]) if (text?.size) text.size *= by;
+      if (label?.padding) label.padding *= by;
       if (line?.width) line.width *= by;
     }
     for (const side of Object.keys(layout.margin ?? {})) layout.margin[side] *= by;

@@ -4,8 +4,11 @@ from functools import partial
 
 import streamlit as st
 
+from iwae_core.evaluation.plane import named_plane
+from iwae_core.training.spec import ExperimentSpec
 from iwae_lab.engines import State
 from iwae_lab.figures import FIGURES
+from iwae_lab.figures.plane import NO_PLANE
 from iwae_lab.shipped.recording import recording
 from iwae_lab.words import sentences as words
 from ui.controls import buttons, words_switch
@@ -100,7 +103,7 @@ def _view(experiment: str | None) -> None:
         _against_k(look, spec.eval_ks)  # type: ignore[union-attr]
     with narrow:
         _beside(look)
-        _panel(look)
+        _panel(look, spec)  # type: ignore[arg-type]
     remember()
 
 
@@ -145,7 +148,7 @@ def _beside(look: partial[Look]) -> None:
             st.segmented_control(label, axes, key="x", required=True, label_visibility="collapsed")
 
 
-def _panel(look: partial[Look]) -> None:
+def _panel(look: partial[Look], spec: ExperimentSpec) -> None:
     state = st.session_state
     label = "what the models learned"
     st.header(words.PANEL_HEADING, anchor=False)
@@ -155,6 +158,9 @@ def _panel(look: partial[Look]) -> None:
     panel = state["panel"]
     if panel == "digits":
         live_html(look("digits"), key="digits")
+        return
+    if panel == "plane" and not any(named_plane(run.model) for run in spec.runs):
+        st.markdown(NO_PLANE)
         return
     if panel in ("weights", "plane"):
         with st.container(horizontal=True, vertical_alignment="center"):

@@ -1,16 +1,24 @@
-"""The style sheet of the first screen, sent within the document: what a script puts there later makes the page jump."""
+"""What comes within the document, or along with it: the first screen's style sheet, and scripts that pages soon need.
 
+What a script brings only later makes a page wait, and then jump.
+"""
+
+import re
 from functools import cache
 from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 END = b"</head>"
+# Streamlit's own scripts for what these pages show first. It asks for each only when there is something to draw with it.
+SOON = ("BidiComponent", "Button", "ButtonGroup", "Html", "PageLink", "Radio", "Selectbox", "Slider", "rehype-katex")
 
 
 class FirstPaint:
-    """ASGI middleware that puts `first.css` into HTML.
+    """ASGI middleware that puts `first.css` into HTML, and names of scripts to fetch.
 
     Such an answer no longer is what its tag says, so it goes without: browsers ask for the document every time anyway.
     """
@@ -33,7 +41,7 @@ class FirstPaint:
             else:
                 body.extend(message.get("body", b""))
                 if not message.get("more_body"):
-                    styled = bytes(body).replace(END, _style() + END, 1) if body else b""
+                    styled = bytes(body).replace(END, _head() + END, 1) if body else b""
                     await send(_changed(held.pop(), len(styled) - len(body)))
                     await send({"type": "http.response.body", "body": styled})
 
@@ -54,5 +62,25 @@ def _changed(start: Message, longer: int) -> Message:
 
 
 @cache
-def _style() -> bytes:
-    return b"<style>" + (files("ui") / "first.css").read_bytes() + b"</style>"
+def _head() -> bytes:
+    links = "".join(f'<link rel="modulepreload" crossorigin href="./static/js/{name}">' for name in scripts())
+    return links.encode() + b"<style>" + (files("ui") / "first.css").read_bytes() + b"</style>"
+
+
+def scripts() -> list[str]:
+    """The files of `SOON` and all that they import, where the document does not name them already."""
+    static = Path(find_spec("streamlit").origin).parent / "static"
+    known = set(_named((static / "index.html").read_text(encoding="utf-8")))
+    found: list[str] = []
+    wanted = [path.name for part in SOON for path in (static / "static" / "js").glob(f"{part}.*.js")]
+    for name in wanted:  # which grows
+        if name not in known:
+            known.add(name)
+            found.append(name)
+            wanted += _named((static / "static" / "js" / name).read_text(encoding="utf-8"))
+    return found
+
+
+def _named(text: str) -> list[str]:
+    """Scripts that a document or a script needs before it does anything."""
+    return re.findall(r'(?:from|import|/js)"?(?:\./|/)([\w.-]+\.js)"', text)
