@@ -2,7 +2,7 @@
 // with the same parentElement, so all that must outlive an update (zoom, observers) is kept in `charts`.
 
 const TEXT = 13; // pixels
-const NARROW = 480; // pixels: a chart of this width has no room for its buttons beside the title of the x axis, nor
+const NARROW = 560; // pixels: a chart of this width has no room for its buttons beside the title of the x axis, nor
 // for large text
 const BUTTONS = 28; // pixels of height for them below it
 const READING = 1500; // ms that the numbers stay where a finger has tapped

@@ -5,8 +5,8 @@ import streamlit as st
 _HTML = '<button type="button" class="drawer" aria-expanded="false"></button>'
 _CSS = """
 .drawer { background: var(--st-background-color); border: 1px solid var(--st-border-color); border-radius: 0.5rem;
-  color: var(--st-text-color); cursor: pointer; font: inherit; font-size: 0.875rem; min-height: 2.5rem;
-  padding: 0 0.75rem; }
+  color: var(--st-text-color); cursor: pointer; display: block; font: inherit; font-size: 0.875rem; height: 2.5rem;
+  padding: 0 0.75rem; } /* a block: in a line of text there would be room for descenders below it */
 .drawer:hover { border-color: var(--st-primary-color); color: var(--st-primary-color); }
 .drawer:focus-visible { outline: 2px solid var(--st-primary-color); outline-offset: 2px; }
 """
