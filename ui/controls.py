@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import streamlit as st
@@ -136,14 +136,6 @@ def once(name: str, start: Callable[[], list[str]]) -> list[str]:
     if not started:
         started.extend(start())
     return started
-
-
-def already_trains() -> bool:
-    """Whether the experiment on the page goes on and is the one that the settings ask for."""
-    experiment = shown_experiment()
-    with suppress(UnknownExperimentError):
-        return goes_on(experiment) and engine().spec(str(experiment)) == chosen()
-    return False
 
 
 def goes_on(experiment: str | None) -> bool:

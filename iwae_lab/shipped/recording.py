@@ -7,7 +7,7 @@ from iwae_lab.history.history import History
 from iwae_lab.records.log import read_log
 
 FOLDER = Path(__file__).parents[1] / "assets" / "recorded"
-NAMES = ("proof", "long", "same")
+NAMES = ("proof", "same", "long", "swap", "one_sample", "dreg", "binary", "plane", "linear")
 FIRST = NAMES[0]  # shown first
 
 

@@ -149,15 +149,6 @@ def test_an_example_opens_finished_and_train_repeats_it(open_page: Open, url: st
     stop(page)
 
 
-def test_an_example_without_a_recording_trains(open_page: Open, url: str) -> None:
-    page = open_page(url)
-    example(page, "Binary latent variables: VIMCO")
-    page.wait_for_url(RUN_LINK)
-    wait_for_step(page, 1)
-    expect(page.get_by_test_id("stAlert")).to_contain_text("Binary latent variables: VIMCO")
-    stop(page)
-
-
 def test_a_sweep_over_training_k(open_page: Open, url: str) -> None:
     page = open_page(url)
     page.goto(f"{url}/sweep?ks=1,5&batch_size=2&steps=8&eval_k=10&eval_images=10")

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from iwae_core.training.fields import SpecError
 from iwae_core.training.spec import ExperimentSpec, RunSpec, Swap
 from iwae_lab.shipped.proof import PROOF, SCRATCH
+from iwae_lab.shipped.recording import NAMES, recording
+from ui.pages.presets import PRESETS, Preset
 from ui.settings import ALL, EXPERIMENT, address, asked_for, parse_runs, runs_text
 
 
@@ -77,3 +79,15 @@ def test_any_text_is_understood_or_refused(text: str) -> None:
             assert str(error)  # noqa: PT017 (the value matters in the other case)
         else:
             assert setting.parse("" if value is None else str(value)) == value
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.recorded)
+def test_an_example_opens_with_a_recording_of_the_very_experiment_that_train_repeats(preset: Preset) -> None:
+    history = recording(preset.recorded)
+    defaults = {name: setting.default for name, setting in ALL.items()}
+    assert asked_for(defaults | preset.values) == history.spec
+    assert len(history.snapshots) > 1, "the scrubber has something to replay"
+
+
+def test_every_recording_is_an_example() -> None:
+    assert {preset.recorded for preset in PRESETS} == set(NAMES)

@@ -25,8 +25,9 @@ class Course:
         """Number and progress, between the ways back and on."""
         if self.place < 0:
             return
-        look = {"horizontal": True, "horizontal_alignment": "distribute", "vertical_alignment": "center"}
-        with st.container(**look, key="course"):
+        with st.container(
+            horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="course"
+        ):
             self._link(self.place - 1, ":material/arrow_back:", "Previous")
             answered = st.session_state.get(ANSWERED, set())
             marks = [(name == self.slug, name in answered) for name in self.names]

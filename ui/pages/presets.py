@@ -7,7 +7,7 @@ import streamlit as st
 
 from iwae_lab.words.glossary import say
 from iwae_lab.words.sentences import EXAMPLES
-from ui.controls import alone, already_trains, leave, train
+from ui.controls import leave
 from ui.session import shown_experiment
 from ui.settings import EXPERIMENT, VIEW, choose, from_scratch
 
@@ -16,77 +16,111 @@ REPEATS = " Recorded: Train repeats it live."
 
 
 class Preset(NamedTuple):
-    """Settings that show one thing, and what to look at."""
+    """Settings that show one thing, what to look at, and the recording of them with which it opens finished."""
 
     label: str
     notice: str
+    recorded: str
     settings: Mapping[str, Any]
     scratch: bool = False  # from random weights, not from a trained VAE
-    recorded: str = ""  # opens finished, with this recording
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Its settings, and for every setting that it does not name the default."""
+        views = {name: VIEW[name].default for name in ("plot", "view_k", "x", "panel", "at")}
+        defaults = {name: setting.default for name, setting in EXPERIMENT.items()}
+        return {**defaults, **views, **(from_scratch() if self.scratch else {}), **self.settings}
 
 
-VIEWS = {name: VIEW[name].default for name in ("plot", "view_k")}
 PRESETS = (
     Preset(
         "The proof",
         "Two copies of one trained VAE, one trained on with each formula. Compare solid to solid at the right end; the "
         "IWAE's dashed line is the price.",
+        "proof",
         {},
-        recorded="proof",
     ),
     Preset(
         "k = 1: the same",
         "With k = 1, one {draw} for each image, both formulas are the same number, so both models take the same steps. "
         "Their curves lie on top of each other, digit for digit.",
+        "same",
         {"runs": "vae,iwae", "k": 1, "steps": 600, "view_k": 1},
-        recorded="same",
     ),
     Preset(
         "From scratch",
         "Both from random weights: expect patience. The IWAE's dashed line falls behind at once, and for about three "
         "epochs, some minutes here, its solid line too: a young model gains most while every {draw} has to explain "
         "the image. Then it overtakes at the right end, and stays ahead. Replay it with the slider below the plot.",
+        "long",
         {"runs": "vae,iwae", "k": 50, "steps": 6000, "eval_images": 400, "eval_k": 5000, "view_k": LARGEST},
         scratch=True,
-        recorded="long",
     ),
     Preset(
         "Swap midway",
         "Two trained VAEs, identical until step 200: then the second goes on as an IWAE with the same weights. "
         "Watch its ELBO fall, and $L_k$ at large k rise past its twin.",
+        "swap",
         {"runs": "vae,vae", "swaps": "1:200:iwae:50", "view_k": LARGEST},
     ),
     Preset(
         "One-sample backward",
         "Drawing one of the 50 samples by its weight and going backwards through that one alone gives the same mean "
         "gradient for less work, and a noisier one. Compare by steps, then by seconds.",
+        "one_sample",
         {"runs": "iwae,iwae_one_sample", "k": 50, "x": "seconds", "view_k": LARGEST},
     ),
     Preset(
         "DReG",
         "The IWAE's gradient for the {q} drowns in its own noise as k grows. DReG and STL remove the part that is "
         "zero on average. Compare the solid lines at the right end.",
+        "dreg",
         {"runs": "iwae,dreg,stl", "k": 50, "view_k": LARGEST},
     ),
     Preset(
         "Binary {h}: VIMCO",
         "Nothing to differentiate through: gradients come from scores, and baselines decide. VIMCO takes its baseline "
         "from the other k - 1 {draws}; Reweighted Wake-Sleep needs none.",
-        {"runs": "vimco,rws,reinforce_loo", "model": "sbn_1", "k": 10, "batch_size": 50, "view_k": LARGEST},
+        "binary",
+        {
+            "runs": "vimco,rws,reinforce_loo",
+            "model": "sbn_1",
+            "k": 10,
+            "batch_size": 50,
+            "steps": 1500,
+            "view_k": LARGEST,
+        },
         scratch=True,
     ),
     Preset(
         "A latent plane",
         "Two latent units, so that everything can be seen: the {posterior}, q, and the weighted {draws}. "
         "The IWAE's q is wide; its heavy {draws} lie where the {posterior} is.",
-        {"runs": "vae,iwae", "model": "one_layer_2d", "k": 50, "panel": "plane"},
-        scratch=True,
+        "plane",
+        {
+            "runs": "vae,iwae",
+            "model": "one_layer_2d",
+            "start": "vae_2d",
+            "k": 50,
+            "learning_rate": 5e-4,
+            "view_k": LARGEST,
+            "panel": "plane",
+        },
     ),
     Preset(
         "log p(x) known",
         "A linear Gaussian model: log p(x) in closed form, so the gap is exact. It falls like 1/k once k is large "
         "enough. The ELBO's gap does not move at all.",
-        {"runs": "vae,iwae", "model": "linear", "k": 20, "plot": "gap"},
+        "linear",
+        {
+            "runs": "vae,iwae",
+            "model": "linear",
+            "k": 20,
+            "steps": 1500,
+            "eval_k": 5000,
+            "view_k": LARGEST,
+            "plot": "gap",
+        },
         scratch=True,
     ),
 )
@@ -105,23 +139,11 @@ def remark() -> None:
     state = st.session_state
     if state["preset"] >= 0:
         preset = PRESETS[state["preset"]]
-        again = REPEATS if preset.recorded and not shown_experiment() else ""
+        again = "" if shown_experiment() else REPEATS
         st.info(f"**{say(preset.label, state['words'])}.** {say(preset.notice, state['words'])}{again}")
 
 
-@alone()
 def _start(index: int) -> None:
-    """Set everything a preset does not name back to its default, and show its recording or else train."""
-    preset = PRESETS[index]
-    kept = {"words", "hide", "seed"}
-    choose(**{name: setting.default for name, setting in EXPERIMENT.items() if name not in kept})
-    choose(**VIEWS, preset=index, at=-1)
-    choose(**(from_scratch() if preset.scratch else {}))
-    choose(**preset.settings)
-    if already_trains():
-        return  # the second half of a double click
+    """Show what has been recorded with a preset's settings, and set them."""
+    choose(**PRESETS[index].values, preset=index, recorded=PRESETS[index].recorded)
     leave()
-    if preset.recorded:
-        choose(recorded=preset.recorded)
-    else:
-        train()

@@ -22,29 +22,28 @@ from ui.visitor import visitor
 TEXT = 22  # pixels
 HEIGHT = "calc(100vh - 9.8rem)"  # what headline and scrubber leave
 # All of Streamlit's sizes are multiples of the root's; the smallest here is 0.85 of it. Everything is on one screen.
-STYLE = f"""<style>
-@media (min-width: 900px) {{ html {{ font-size: 24px }} }} /* a phone is no projector */
-header, [data-testid="stSidebar"] {{ display: none !important }}
-.stMainBlockContainer {{ max-width: none; padding: 0.7rem 1.2rem !important }}
-.stMainBlockContainer [data-testid="stVerticalBlock"] {{ gap: 0.5rem }}
-.live-html {{ font-size: 0.9rem !important }}
-.live-html p {{ margin-bottom: 0.2rem }}
-.st-key-headline {{ min-height: 5.3rem }}
-.st-key-bounds {{ min-height: {HEIGHT} }}
-@media (max-width: 700px) {{ .st-key-headline {{ min-height: 7rem }} }}
-.live-html progress + .quiet {{ display: none }}
-.live-html :is(.quiet, .unsure), [data-testid="stCaptionContainer"] {{ color: inherit !important; opacity: 1 !important }}
-.scrubber, .scrubber button {{ font-size: 0.9rem !important }}
-h1.unseen {{ clip-path: inset(50%); height: 1px; overflow: hidden; position: absolute; width: 1px }}
-.st-key-aside {{ max-height: calc(100vh - 1.4rem); overflow-y: auto }}
-.st-key-aside > * {{ flex-shrink: 0 }}
+STYLE = """<style>
+@media (min-width: 900px) { html { font-size: 24px } } /* a phone is no projector */
+header, [data-testid="stSidebar"] { display: none !important }
+.stMainBlockContainer { max-width: none; padding: 0.7rem 1.2rem !important }
+.stMainBlockContainer [data-testid="stVerticalBlock"] { gap: 0.5rem }
+.live-html { font-size: 0.9rem !important }
+.live-html p { margin-bottom: 0.2rem }
+.st-key-headline { min-height: 5.3rem }
+@media (max-width: 700px) { .st-key-headline { min-height: 7rem } }
+.live-html progress + .quiet { display: none }
+.live-html :is(.quiet, .unsure), [data-testid="stCaptionContainer"] { color: inherit !important; opacity: 1 !important }
+.scrubber, .scrubber button { font-size: 0.9rem !important }
+h1.unseen { clip-path: inset(50%); height: 1px; overflow: hidden; position: absolute; width: 1px }
+.st-key-aside { max-height: calc(100vh - 1.4rem); overflow-y: auto }
+.st-key-aside > * { flex-shrink: 0 }
 </style>"""
 HERE_ALONE = "localhost", "127.0.0.1", "[::1]"
 
 
 def project(look: partial[Look], experiment: str | None, plot: str) -> None:
     """Draw the page for a projector; what it shows is what the laboratory shows."""
-    st.html(f'{STYLE}<h1 class="unseen">{TITLE}</h1>')
+    st.html(f'{STYLE}<style>.st-key-bounds {{ min-height: {HEIGHT} }}</style><h1 class="unseen">{TITLE}</h1>')
     chart, aside = st.columns([3, 1], gap="medium")
     with chart:
         live_html(look("headline"), key="headline")

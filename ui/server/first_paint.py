@@ -6,14 +6,12 @@ What a script brings only later makes a page wait, and then jump.
 import re
 from functools import cache
 from importlib.resources import files
-from importlib.util import find_spec
-from pathlib import Path
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 END = b"</head>"
-# Streamlit's own scripts for what these pages show first. It asks for each only when there is something to draw with it.
+# Streamlit's own scripts for what these pages show first. It asks for each only when there is something to draw.
 SOON = ("BidiComponent", "Button", "ButtonGroup", "Html", "PageLink", "Radio", "Selectbox", "Slider", "rehype-katex")
 
 
@@ -69,15 +67,15 @@ def _head() -> bytes:
 
 def scripts() -> list[str]:
     """The files of `SOON` and all that they import, where the document does not name them already."""
-    static = Path(find_spec("streamlit").origin).parent / "static"
-    known = set(_named((static / "index.html").read_text(encoding="utf-8")))
+    static = files("streamlit") / "static"
+    folder, known = static / "static" / "js", set(_named((static / "index.html").read_text(encoding="utf-8")))
     found: list[str] = []
-    wanted = [path.name for part in SOON for path in (static / "static" / "js").glob(f"{part}.*.js")]
+    wanted = [file.name for file in folder.iterdir() if file.name.partition(".")[0] in SOON]
     for name in wanted:  # which grows
         if name not in known:
             known.add(name)
             found.append(name)
-            wanted += _named((static / "static" / "js" / name).read_text(encoding="utf-8"))
+            wanted += _named((folder / name).read_text(encoding="utf-8"))
     return found
 
 
