@@ -10,7 +10,7 @@ from iwae_core.training.spec import ExperimentSpec
 from iwae_lab.arguments import UsageError, whole_numbers
 from iwae_lab.cli.options import parser
 from iwae_lab.cli.printed import show_progress, sweep_table
-from iwae_lab.engines import State, chosen_backend, open_engine
+from iwae_lab.engines import State, chosen_backend, open_engine, unattended
 from iwae_lab.sweeping.members import Row, members, to_csv, to_json
 from iwae_lab.sweeping.sweep import Sweep
 
@@ -22,7 +22,7 @@ def sweep(options: argparse.Namespace) -> int:
     """Train what is left of a sweep, here or on the cluster of IWAE_SCHEDULER, and write what all members found."""
     options = _planned(options) if options.plan else options
     specs = _specs(options)
-    engine = open_engine(chosen_backend(), options.out / RUNS)
+    engine = open_engine(chosen_backend(), options.out / RUNS, unattended())
     try:
         running = Sweep(engine, specs)
         code = _follow(running, len(specs), options)

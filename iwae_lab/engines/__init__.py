@@ -6,7 +6,7 @@ from iwae_lab.engines.cluster import backend as cluster  # noqa: F401
 from iwae_lab.engines.engine import Engine, open_engine
 from iwae_lab.engines.folders import NotOwnerError, UnknownExperimentError
 from iwae_lab.engines.jobs import EngineFullError, State
-from iwae_lab.engines.settings import EngineLimits, chosen_backend, from_environment
+from iwae_lab.engines.settings import EngineLimits, chosen_backend, from_environment, scheduler, unattended
 
 __all__ = [
     "BACKENDS",
@@ -21,4 +21,6 @@ __all__ = [
     "chosen_backend",
     "from_environment",
     "open_engine",
+    "scheduler",
+    "unattended",
 ]

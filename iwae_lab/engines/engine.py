@@ -1,6 +1,7 @@
 """Submits experiments and follows them, wherever they are iterated."""
 
 import atexit
+import re
 import time
 from collections import Counter
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import NamedTuple
 from iwae_core.training.memory import require_memory
 from iwae_core.training.spec import ExperimentSpec, Swap
 from iwae_lab.engines.backend import BACKENDS, Backend
-from iwae_lab.engines.folders import Folders, NotOwnerError, digest
+from iwae_lab.engines.folders import EXPERIMENT_ID, Folders, NotOwnerError, digest
 from iwae_lab.engines.histories import Histories
 from iwae_lab.engines.jobs import Job, Phase, State
 from iwae_lab.engines.protocol import Checkpoint, Command, Pause, Resume, Slow, Step, Stop, SwapNow
@@ -23,10 +24,12 @@ UNFINISHED = (State.INTERRUPTED, State.STOPPED, State.FAILED)
 GIVES_WAY = "stopped because nobody watched it and there were too many others"
 
 
-def open_engine(backend: str, folder: Path, limits: EngineLimits | None = None) -> "Engine":
+def open_engine(
+    backend: str, folder: Path, limits: EngineLimits | None = None, ids: re.Pattern[str] = EXPERIMENT_ID
+) -> "Engine":
     """An engine on a folder with a backend by name; without limits the environment's hold, see `from_environment`."""
     limits = limits or from_environment()
-    return Engine(folder, BACKENDS[backend](limits), limits)
+    return Engine(folder, BACKENDS[backend](limits), limits, ids)
 
 
 class Census(NamedTuple):
@@ -46,9 +49,11 @@ class Engine:
     has the rules of the queue, `Supervisor` does what happens by itself, and a backend does the work.
     """
 
-    def __init__(self, folder: Path, backend: Backend, limits: EngineLimits) -> None:
+    def __init__(
+        self, folder: Path, backend: Backend, limits: EngineLimits, ids: re.Pattern[str] = EXPERIMENT_ID
+    ) -> None:
         self.folder, self.backend, self.limits = folder, backend, limits
-        self._folders = Folders(folder)
+        self._folders = Folders(folder, ids)
         self._histories = Histories()
         self._supervisor = Supervisor(self._folders, self._histories, backend, limits)
         self._jobs, self._lock = self._supervisor.jobs, self._supervisor.lock

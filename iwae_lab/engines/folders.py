@@ -39,12 +39,12 @@ def digest(owner: str) -> str:
 
 
 class Folders:
-    """All experiments below one folder, in the order in which they were made."""
+    """All experiments below one folder, in the order in which they were made; `ids` are the names they may have."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, ids: re.Pattern[str] = EXPERIMENT_ID) -> None:
+        self.root, self._ids = root, ids
         self.presence = Presence(root)
-        found = [path for path in root.iterdir() if EXPERIMENT_ID.fullmatch(path.name)] if root.is_dir() else []
+        found = [path for path in root.iterdir() if ids.fullmatch(path.name)] if root.is_dir() else []
         made = sorted((time, path) for path in found if (time := _time(path / SPEC)))
         self._specs: dict[str, ExperimentSpec] = {}
         self._unreadable: set[str] = set()
@@ -73,7 +73,7 @@ class Folders:
             UnknownExperimentError: no such experiment.
         """
         folder = self.root / experiment_id
-        if not EXPERIMENT_ID.fullmatch(experiment_id) or folder.is_symlink() or not _time(folder / SPEC):
+        if not self._ids.fullmatch(experiment_id) or folder.is_symlink() or not _time(folder / SPEC):
             raise UnknownExperimentError(
                 f"there is no run {experiment_id[:40]!r} here; it may have been deleted, or the link is incomplete"
             )

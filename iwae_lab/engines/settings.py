@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 from iwae_core.training.fields import SpecError, check, in_environment, limits, number
@@ -52,6 +52,11 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> EngineLimit
     if scheduler(environment):
         given.setdefault("slots", limits(EngineLimits)["slots"].maximum)
     return EngineLimits(**given)
+
+
+def unattended() -> EngineLimits:
+    """The limits of an engine that works for a command: it deletes nothing, and waits an hour for the next look."""
+    return replace(from_environment(), quota_mb=limits(EngineLimits)["quota_mb"].maximum, grace=3600.0, away=3600.0)
 
 
 def scheduler(environment: Mapping[str, str] = os.environ) -> str:

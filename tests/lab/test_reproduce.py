@@ -17,7 +17,9 @@ from iwae_core.training.spec import ExperimentSpec
 from iwae_lab.__main__ import main
 from iwae_lab.arguments import parsed, requested
 from iwae_lab.cli import reproduce as cli
+from iwae_lab.engines.cluster.placement import Placement
 from iwae_lab.engines.runner import run
+from iwae_lab.engines.settings import SCHEDULER
 from iwae_lab.paper import groups
 from iwae_lab.paper.cells import PAPER, TABLE_2, Cell
 from iwae_lab.paper.groups import GROUPS, home, reference
@@ -25,7 +27,9 @@ from iwae_lab.paper.results import read
 from iwae_lab.records import checkpoint
 from iwae_lab.records.folder import CHECKPOINT, SPEC
 from iwae_lab.reproducing import evaluation, pace, training
+from tests.support.cluster import shared
 from tests.support.resuming import events, kinds, same, same_run
+from tests.support.running import linux
 
 SHARE = Fraction(1, 1_000_000)  # ten steps
 SIZES = "--k", "20", "--limit", "6"
@@ -215,6 +219,31 @@ def test_a_log_tells_the_progress_now_and_then(
     told = capsys.readouterr().out
     assert "mnist_l1_k1: step 7 of 10, ready about " in told
     assert "mnist_l1_k1: image 0 of 6, ready about " in told
+
+
+# On a cluster.
+
+
+@linux
+def test_a_cluster_trains_what_is_left_and_it_is_the_same_to_the_bit(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    training.begin(tmp_path, K5, K5.spec(SHARE))
+    monkeypatch.setattr(training, "time", ticking())
+    assert training.train(tmp_path / K5.name, 4.0, lambda step: None) is None  # the sitting before was without one
+    monkeypatch.setenv(SCHEDULER, shared().address)
+    assert reproduce(tmp_path, cells="mnist_l1_k1,mnist_l1_k5,mnist_swap") == 0
+    assert (
+        "mnist_l1_k5  MNIST, one stochastic layer: VAE, k = 5 and IWAE, k = 5: step 4 of 10\n"
+        in capsys.readouterr().out
+    )
+    placed = Placement.read(tmp_path / K5.name)
+    assert (placed.attempt, placed.worker) == (1, ""), "the cluster went on with it, and has let go"
+    expected, found = read(whole / "results.json"), read(tmp_path / "results.json")
+    for group in K1, K5, SWAP:
+        assert same(*(checkpoint.load(root / group.name / CHECKPOINT)["runs"] for root in (whole, tmp_path)))
+        for cell in group.cells:
+            assert (found[cell].nll, found[cell].elbo) == (expected[cell].nll, expected[cell].elbo)
 
 
 # Trainings made elsewhere.

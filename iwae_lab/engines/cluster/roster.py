@@ -114,6 +114,8 @@ class Roster:
         self.over = {key: worker for key, worker in self.over.items() if worker in present}
         refused = {seat.refused for seat in self.seats.values()}
         self.trouble = EMPTY if not refused else "" if "" in refused else OTHERS.format("; ".join(sorted(refused)))
+        if not refused:
+            self.tell("the cluster has no workers at the moment")
 
     def lost(self) -> None:
         """The scheduler does not answer: nothing is known of any worker, and what goes on there may go on."""
