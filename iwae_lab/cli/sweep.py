@@ -10,11 +10,14 @@ from iwae_core.training.spec import ExperimentSpec
 from iwae_lab.arguments import UsageError, whole_numbers
 from iwae_lab.cli.options import parser
 from iwae_lab.cli.printed import show_progress, sweep_table
-from iwae_lab.engines import State, chosen_backend, open_engine, unattended
+from iwae_lab.engines import Engine, State, chosen_backend, open_engine, unattended
+from iwae_lab.history.sweep import points
+from iwae_lab.records.files import replace
 from iwae_lab.sweeping.members import Row, members, to_csv, to_json
 from iwae_lab.sweeping.sweep import Sweep
+from iwae_lab.take_home.sweep import sweep_report
 
-RUNS, JSON, CSV = "runs", "results.json", "results.csv"
+RUNS, JSON, CSV, FIGURE = "runs", "results.json", "results.csv", "figure.html"
 CANCELLED = 130  # the exit code after Ctrl-C
 
 
@@ -25,9 +28,8 @@ def sweep(options: argparse.Namespace) -> int:
     engine = open_engine(chosen_backend(), options.out / RUNS, unattended())
     try:
         running = Sweep(engine, specs)
-        code = _follow(running, len(specs), options)
-        rows = running.rows()
-        _write(options.out, rows)
+        code = _follow(engine, running, options)
+        rows = _written(options.out, engine, running)
     finally:
         engine.close()
     print(to_json(rows)) if options.json else print("\n" + "\n".join(sweep_table(rows)))
@@ -35,15 +37,15 @@ def sweep(options: argparse.Namespace) -> int:
     return code or (1 if failed else 0)
 
 
-def _follow(running: Sweep, total: int, options: argparse.Namespace) -> int:
+def _follow(engine: Engine, running: Sweep, options: argparse.Namespace) -> int:
     """Wait for the end of all members, or for Ctrl-C."""
     written = 0
     try:
         for done in running.run():
-            show_progress("member", done, total, options.json)
+            show_progress("member", done, len(running), options.json)
             if done > written:
                 written = done
-                _write(options.out, running.rows())
+                _written(options.out, engine, running)
     except KeyboardInterrupt:
         print("\niwae: stopping; the same command goes on from here", file=sys.stderr)
         running.cancel()
@@ -75,8 +77,10 @@ def _specs(options: argparse.Namespace) -> list[ExperimentSpec]:
     return specs
 
 
-def _write(folder: Path, rows: list[Row]) -> None:
-    for name, text in (JSON, to_json(rows)), (CSV, to_csv(rows)):
-        temporary = folder / f"{name}.partial"
-        temporary.write_text(text)
-        temporary.replace(folder / name)
+def _written(folder: Path, engine: Engine, running: Sweep) -> list[Row]:
+    """What has been found so far, in files; one that is read at this moment is whole."""
+    engine.gather(running.experiments)
+    rows, found = running.rows(), points(map(engine.history, running.experiments))
+    for name, text in {JSON: to_json(rows), CSV: to_csv(rows), FIGURE: sweep_report(found)}.items():
+        replace(folder / name, text.encode())
+    return rows

@@ -4,6 +4,7 @@ import atexit
 import re
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -161,6 +162,23 @@ class Engine:
     def experiments(self, owner: str) -> list[str]:
         """The owner's experiments, newest first; for the empty owner those of nobody in particular."""
         return self._folders.of(owner)
+
+    def gather(self, experiments: Sequence[str]) -> None:
+        """Have the members of a sweep be known by the first of them.
+
+        Raises:
+            UnknownExperimentError: no such experiment.
+            OSError: that cannot be written, as on a full disk.
+        """
+        self._folders.gather(experiments)
+
+    def gathered(self, experiment_id: str) -> Sequence[str]:
+        """The members of the sweep that is known by this experiment; itself if none is.
+
+        Raises:
+            UnknownExperimentError: no such experiment.
+        """
+        return self._folders.gathered(experiment_id)
 
     def owns(self, experiment_id: str, owner: str) -> bool:
         """Whether this owner may command the experiment.

@@ -8,19 +8,21 @@ import re
 import shutil
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from stat import S_ISREG
 
 from iwae_core.training.fields import SpecError
 from iwae_core.training.spec import ExperimentSpec
 from iwae_lab.engines.presence import Presence
-from iwae_lab.records.files import opened
+from iwae_lab.records.files import opened, replace
 from iwae_lab.records.folder import CHECKPOINT, LOG, SPEC
 
 LOGGER = logging.getLogger(__name__)
 EXPERIMENT_ID = re.compile(r"[0-9a-f]{32}")
 DIGEST = re.compile(r"[0-9a-f]{64}")
 OWNER = "owner"
+SWEEP = "sweep"  # in the folder of the first member of a sweep: all of them, one a line
 NOBODY = "?"  # the owner of one whose owner cannot be read
 RECENT = 3600.0  # seconds since its last use for which none is deleted
 
@@ -123,6 +125,22 @@ class Folders:
             return bool(self.spec(experiment_id))
         except UnknownExperimentError:
             return False
+
+    def gather(self, members: Sequence[str]) -> None:
+        """Have several be known by the first of them.
+
+        Raises:
+            OSError: that cannot be written, as on a full disk.
+        """
+        if members:
+            replace(self[members[0]] / SWEEP, "\n".join(members).encode())
+
+    def gathered(self, experiment_id: str) -> Sequence[str]:
+        """All that are known by this one; most stand for themselves alone."""
+        try:
+            return (self[experiment_id] / SWEEP).read_text().split() or [experiment_id]
+        except (OSError, ValueError):
+            return [experiment_id]
 
     def touch(self, experiment_id: str) -> None:
         """Note that it is in use."""

@@ -12,11 +12,15 @@ def labels(spec: ExperimentSpec, swaps: Sequence[Swapped] = ()) -> list[str]:
 
     "VAE", "IWAE" where estimators differ, "IWAE k=5", "IWAE k=50" where they do not, "VAE → IWAE" after a swap.
     """
-    found = chains(spec, swaps)
+    return distinct(chains(spec, swaps), DETAILS)
+
+
+def distinct(found: Sequence[Sequence[RunSpec]], details: Sequence[Sequence[str]]) -> list[str]:
+    """The same for chains of several experiments; `details` are tried in order."""
     names = [_chain(chain, ()) for chain in found]
-    for details in DETAILS:
+    for more in details:
         twins = [names.count(name) > 1 for name in names]
-        told = [_chain(chain, details) if twin else name for chain, name, twin in zip(found, names, twins, strict=True)]
+        told = [_chain(chain, more) if twin else name for chain, name, twin in zip(found, names, twins, strict=True)]
         if len(set(told)) > len(set(names)):
             names = told
     return [f"{name} #{names[:i].count(name) + 1}" if names.count(name) > 1 else name for i, name in enumerate(names)]

@@ -23,6 +23,7 @@ from iwae_core.evaluation.estimate import Estimate
 from iwae_core.evaluation.held_out import log_weights
 from iwae_core.models import MODELS, Model
 from iwae_core.randomness import generator
+from iwae_core.training.spec import RunSpec
 from iwae_lab.history.sweep import Point
 from iwae_lab.shipped.manifest import MANIFEST, SHIPPED, manifest, names
 from iwae_lab.shipped.packing import packed, unpacked
@@ -140,5 +141,5 @@ def shipped() -> list[Point]:
             numbers = np.array([-entry["nll"], entry["nll_stderr"], entry["elbo"], entry["elbo_stderr"]])
             l_k, elbo = Estimate(*numbers[:2]), Estimate(*numbers[2:])
             names = ("vae", "iwae") if spec["k"] == 1 else (spec["estimator"],)
-            found += [Point(name, spec["k"], entry["step"], l_k, elbo) for name in names]
+            found += [Point(RunSpec(name, spec["k"]), entry["step"], l_k, elbo) for name in names]
     return found

@@ -22,6 +22,9 @@ class Sweep:
         self._runs = {spec: known[spec] for spec in specs if spec in known}
         self._tried: set[ExperimentSpec] = set()  # in this sitting
 
+    def __len__(self) -> int:
+        return len(self._found)
+
     def run(self) -> Iterator[int]:
         """Train all that are not complete; yields now and then how many have come to their end."""
         while True:
@@ -52,6 +55,11 @@ class Sweep:
             for spec, state in states.items()
             if spec in self._runs
         ]
+
+    @property
+    def experiments(self) -> list[str]:
+        """Those that were ever begun."""
+        return list(self._runs.values())
 
     def _states(self) -> dict[ExperimentSpec, State | None]:
         """What each member is doing, if it was ever begun; to look is to watch."""

@@ -1,16 +1,12 @@
 """A finished or running experiment as one HTML file that needs nothing else: no network, no server, no library."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from html import escape
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 from markupsafe import Markup
-from plotly.utils import PlotlyJSONEncoder
 
 from iwae_core.data import DATASETS
 from iwae_core.estimators import ESTIMATORS
@@ -23,6 +19,7 @@ from iwae_lab.figures import COLOURS, FIGURES, Place, digit_sheet, offered, plot
 from iwae_lab.history.history import History
 from iwae_lab.history.reading import read_at
 from iwae_lab.history.view import View
+from iwae_lab.take_home.chart import Frame, chart
 from iwae_lab.take_home.recipe import performed, snippet
 from iwae_lab.words import sentences as words
 from iwae_lab.words.markup import math
@@ -77,59 +74,20 @@ def _outcome(history: History, spec: ExperimentSpec) -> str:
 
 
 def _chart(name: str, history: History, view: View) -> dict[str, Any]:
-    """What is said of a figure, its numbers as a table, and what the script needs to draw it."""
+    """A figure, and where that is of use after which evaluation."""
     entry = FIGURES[name]
     views = [replace(view, at=at) for at in _moments(history)] if name in REPLAYED else [view]
-    frames = [
-        {
-            **entry(history, moment).to_plotly_json(),
-            "summary": entry.summary(history, moment),
-            "step": f"after step {history.snapshots[moment.at].step:,}" if history.snapshots else "",
-        }
-        for moment in views
-    ]
-    columns, *numbers = _numbers(entry(history, view))
-    return {
-        "label": entry.label,
-        "caption": entry.caption,
-        "summary": frames[-1]["summary"],
-        "columns": columns,
-        "numbers": numbers,
-        "frames": _json(frames),
-        "last": len(frames) - 1,
-    }
+    frames = []
+    for moment in views:
+        step = f"after step {history.snapshots[moment.at].step:,}" if history.snapshots else ""
+        frames.append(Frame(entry(history, moment), entry.summary(history, moment), step))
+    return chart(entry.label, entry.caption, frames)
 
 
 def _moments(history: History) -> list[int]:
     """The evaluations, or `FRAMES` of them, the first and the last among them."""
     count = len(history.snapshots)
     return [int(index) for index in np.unique(np.linspace(0, max(count - 1, 0), FRAMES).round())]
-
-
-def _json(value: Any) -> Markup:
-    """JSON that cannot end the element it is in."""
-    return Markup(json.dumps(value, cls=PlotlyJSONEncoder, separators=(",", ":")).replace("<", "\\u003c"))
-
-
-def _numbers(figure: go.Figure) -> list[list[str]]:
-    """The lines of a figure as a table with a head, one row for each x."""
-    lines = [trace for trace in figure.data if trace.name and trace.type in ("scatter", "bar")]
-    columns = [dict(zip(np.asarray(line.x).tolist(), np.asarray(line.y).tolist(), strict=True)) for line in lines]
-    head: list[str] = [_plotly_text(figure.layout.xaxis.title.text or ""), *(_plotly_text(line.name) for line in lines)]
-    body = [
-        [f"{x:,.7g}" if isinstance(x, float) else str(x), *(_number(column.get(x)) for column in columns)]
-        for x in sorted({x for column in columns for x in column})
-    ]
-    return [head, *body]
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
-
-
-def _plotly_text(text: str) -> Markup:
-    """Plotly's own little markup: subscripts are all we use of it."""
-    return Markup(escape(text).replace("&lt;sub&gt;", "<sub>").replace("&lt;/sub&gt;", "</sub>"))
 
 
 def _pictures(history: History, spec: ExperimentSpec) -> Iterator[tuple[str, bytes, int, str]]:

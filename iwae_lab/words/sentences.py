@@ -61,6 +61,12 @@ SWEEP_IDEA = (
     "{held_out}, as in the paper's Table 1: there the VAE gains 0.4 nats from k = 1 to 50, the IWAE 2.0."
 )
 SWEEP_KS = "training k"
+SWEEP_SEEDS = "seeds for each k"
+SWEEP_TOO_LARGE = (
+    "That would be a sweep of {count} experiments, and you may have {allowed} unfinished ones here: choose fewer, or "
+    "ask whoever runs this server to raise IWAE_PER_VISITOR."
+)
+SWEEP_LABEL = "Bounds against training k"
 SWEEP_RECORDED = (
     "**Recorded**: the models that come with the program, {steps} steps each. With k = 1 both objectives are the same. "
     "Your own sweep trains one experiment for each k, the smallest first, as many at a time as this machine has "

@@ -12,6 +12,7 @@ from iwae_core.training.spec import ExperimentSpec
 from iwae_lab.__main__ import main
 from iwae_lab.engines import Engine, State, open_engine
 from iwae_lab.engines.cluster.backend import Cluster
+from iwae_lab.engines.folders import SWEEP
 from iwae_lab.engines.settings import SCHEDULER
 from iwae_lab.sweeping import sweep as sweeping
 from iwae_lab.sweeping.members import Row, members
@@ -47,9 +48,14 @@ def test_a_sweep_trains_every_combination_once(tmp_path: Path, capsys: pytest.Ca
     assert json.loads((tmp_path / "options" / "results.json").read_text()) == rows
     with (tmp_path / "options" / "results.csv").open() as file:
         assert [row["l_k"] for row in csv.DictReader(file)] == [str(row["l_k"]) for row in rows]
-    runs = sorted((tmp_path / "options" / "runs").iterdir())
+    figure = (tmp_path / "options" / "figure.html").read_text()
+    assert "VIMCO at k = 2 (mean of 2 seeds): " in figure
+    assert "Content-Security-Policy" in figure
+    runs = sorted((tmp_path / "options" / "runs").glob("[!.]*"))
+    (first,) = [run for run in runs if (run / SWEEP).exists()]
+    assert sorted((first / SWEEP).read_text().split()) == [run.name for run in runs], "for the page"
     assert swept(capsys, *words) == rows
-    assert sorted((tmp_path / "options" / "runs").iterdir()) == runs, "nothing is left to be done"
+    assert sorted((tmp_path / "options" / "runs").glob("[!.]*")) == runs, "nothing is left to be done"
     plan = {"estimator": ["vae", "vimco"], "k": [1, 2], "seed": [0, 1], "batch_size": 4, "steps": 3}
     (tmp_path / "plan").write_text(json.dumps(plan | {"eval_images": 2, "eval-k": 2}))
     assert swept(capsys, "--plan", str(tmp_path / "plan"), "--out", str(tmp_path / "planned"), "--json") == rows

@@ -82,7 +82,6 @@ def test_a_drawing_that_fails_is_told_once(monkeypatch: pytest.MonkeyPatch, capl
         '{"part":"bounds","words":"klingon"}',
         '{"part":"bounds","experiment":1}',
         '{"part":"bounds","more":1}',
-        json.dumps({"part": "sweep", "experiment": ",".join(["0" * 32] * 9)}),
     ],
 )
 def test_what_is_not_a_look_is_refused(text: str) -> None:

@@ -7,17 +7,15 @@ import numpy as np
 from iwae_core.evaluation.estimate import estimate
 from iwae_core.training.events import Failed
 from iwae_lab.engines import State
-from iwae_lab.figures import COLOURS, FIGURES, NO_EVALUATION, against_training_k, digit_sheet, sweep_summary
+from iwae_lab.figures import COLOURS, FIGURES, NO_EVALUATION, digit_sheet
 from iwae_lab.history.history import History
 from iwae_lab.history.reading import read_at
-from iwae_lab.history.sweep import points
 from iwae_lab.shipped.recording import FIRST
 from iwae_lab.words import headline as headlines
 from iwae_lab.words import markup
 from iwae_lab.words import sentences as words
-from iwae_lab.words.numbers import plus_minus
 from iwae_lab.words.templates import data_url, macros
-from ui.live import polls
+from ui.live import polls, sweeps
 from ui.live.chart import figure_json
 from ui.live.scene import PARTS, Look, Part, Scene, part, scene_of
 from ui.session import engine, trouble
@@ -191,36 +189,9 @@ def _notice(scene: Scene) -> str:
     return f"{revived or ended} {engine().remark(scene.look.experiment)}".strip()
 
 
-def _sweep(look: Look) -> dict[str, Any]:
-    """Final test bounds against training k."""
-    found = points(engine().history(experiment) for experiment in look.experiments)
-    return {"figure": figure_json(against_training_k(found)), "description": sweep_summary(found), "points": None}
-
-
-def _members(look: Look) -> dict[str, Any]:
-    """How far each member of a sweep is, its numbers, and how far its model is ahead of the first with the same k."""
-    rows, states = [], []
-    for experiment in look.experiments:
-        history, spec, state = (
-            engine().history(experiment),
-            engine().spec(experiment),
-            engine().state(experiment),
-        )
-        states.append(state)
-        for index, run in enumerate(spec.runs):
-            numbers = ["", "", ""]
-            if history.snapshots:
-                found = points([history])[index]
-                lead = f"{plus_minus(found.lead, sign=True)} over {spec.runs[0].label}" if found.lead else ""
-                numbers = [plus_minus(found.l_k), plus_minus(found.elbo), lead]
-            rows.append([str(run.k), run.label, f"{history.step:,} of {spec.steps:,}, {state}", *numbers])
-    active = any(state.active for state in states)
-    return {"html": HTML.members(rows), "state": "running" if active else "ended"}
-
-
 def _poll(look: Look) -> dict[str, Any]:
     """What the class is asked."""
     return {"poll": polls.told(look.experiment)}
 
 
-PARTS |= {"sweep": _sweep, "members": _members, "poll": _poll}
+PARTS |= sweeps.PARTS | {"poll": _poll}

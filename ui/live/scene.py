@@ -3,7 +3,8 @@
 import json
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from threading import Lock
@@ -25,6 +26,8 @@ from ui.session import engine, trouble
 
 LOGGER = logging.getLogger(__name__)
 LIVELY = ("status", "curves", "flow", "members", "proof")  # follow each step; the others follow evaluations
+SWEEPS = ("sweep", "members")  # show several experiments
+MAX_COMPLETE = 10_000
 CACHED = 128  # drawings kept for the next who sees the same
 VIEWED = ("k", "at", "x", "digit", "words")
 # What of a look these parts show; all others may show any of it.
@@ -67,7 +70,7 @@ class Look:
         """What a browser asks for.
 
         Raises:
-            ValueError: no such part, axis or dialect, too many experiments, or a value of the wrong type.
+            ValueError: no such part, axis or dialect, or a value of the wrong type.
         """
         look = cls(**json.loads(text))
         for name, kind in KINDS.items():
@@ -76,15 +79,15 @@ class Look:
         axis, digit = look.x in ("steps", "samples", "seconds"), 0 <= look.digit < DIGITS
         if look.part not in PARTS or look.recorded not in NAMES or not axis or not digit:
             raise ValueError("there is no such part, recording, axis or digit")
-        if len(look.experiments) > MAX_MEMBERS:
-            raise ValueError("these are more experiments than a sweep has")
         Dialect(look.words)
         return look
 
     @property
     def experiments(self) -> list[str]:
         """The ids of all experiments looked at: several in a sweep, none for the recording."""
-        return self.experiment.split(",") if self.experiment else []
+        if self.part in SWEEPS:
+            return swept(self.experiment)
+        return [self.experiment] if self.experiment else []
 
     def plain(self, ks: tuple[int, ...], evaluations: int) -> "Look":
         """The look that shows the same and is asked for most: only what its part shows, a k that was evaluated."""
@@ -95,6 +98,18 @@ class Look:
         if "at" in shown and not -1 <= self.at < evaluations:
             values["at"] = -1
         return Look(self.part, self.experiment, recorded=self.recorded, **values)
+
+
+def swept(text: str) -> list[str]:
+    """The members of a sweep: it goes by the first of them, and in old links by all, a comma between two."""
+    names = text.split(",")[:MAX_MEMBERS] if text else []
+    return [member for name in names for member in _gathered(name)][:MAX_MEMBERS]
+
+
+def _gathered(name: str) -> Sequence[str]:
+    with suppress(UnknownExperimentError):
+        return engine().gathered(name)
+    return [name]
 
 
 KINDS = {f.name: str if f.name == "part" else type(f.default) for f in fields(Look)}
@@ -150,6 +165,9 @@ class Facts(NamedTuple):
     lively: Hashable  # of what follows each step
 
 
+_complete: dict[str, Facts] = {}  # of experiments that change no more: a sweep may have hundreds
+
+
 def survey(looks: Iterable[Look]) -> dict[Look, tuple[Look, Hashable]]:
     """For each look the plainest that shows the same, and what changes whenever its drawing may: cheap to ask for.
 
@@ -182,11 +200,17 @@ def _recorded(name: str) -> Facts:
 def _facts(experiment: str) -> Facts | None:
     try:
         engine().touch(experiment)
-        state, history, place = engine().state(experiment), engine().history(experiment), engine().position(experiment)
+        if experiment in _complete:
+            return _complete[experiment]
+        state, history = engine().state(experiment), engine().history(experiment)
+        place = engine().position(experiment) if state is State.QUEUED else None
         evaluations = len(history.snapshots)
         version = state, evaluations, place
         lively = state, history.length, place, trouble(), engine().slow(experiment)
-        return Facts(engine().spec(experiment).eval_ks, evaluations, version, lively)
+        facts = Facts(engine().spec(experiment).eval_ks, evaluations, version, lively)
+        if state is State.COMPLETED and len(_complete) < MAX_COMPLETE:
+            _complete[experiment] = facts
+        return facts
     except Exception:  # there is none, or it cannot be read: `draw` says which
         return None
 

@@ -17,7 +17,7 @@ from ui.controls import alone, goes_on, once, told, words_switch
 from ui.live.chart import live_chart
 from ui.live.components import live_figure, live_html
 from ui.live.drawer import drawer
-from ui.live.scene import Look
+from ui.live.scene import Look, swept
 from ui.markdown import plain
 from ui.panel import settings
 from ui.session import engine
@@ -25,6 +25,7 @@ from ui.settings import EXPERIMENT, VIEW, Setting, choose, chosen, remember, res
 from ui.visitor import visitor
 
 CHOICES = (1, 2, 5, 10, 20, 50, 100)
+SEEDS = (1, 2, 4, 8, 16, 28)
 
 
 def _parse(text: str) -> str:
@@ -34,7 +35,14 @@ def _parse(text: str) -> str:
     return text
 
 
-TABLE = EXPERIMENT | {"words": VIEW["words"], "ks": Setting("1,5,50", _parse), "sweep": Setting("", str)}
+def _seeds(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) in SEEDS):
+        raise ValueError(f"one of {', '.join(map(str, SEEDS))}")
+    return int(text)
+
+
+OWN = {"ks": Setting("1,5,50", _parse), "seeds": Setting(1, _seeds), "sweep": Setting("", str)}
+TABLE = EXPERIMENT | {"words": VIEW["words"]} | OWN
 
 
 def show() -> None:
@@ -49,7 +57,10 @@ def show() -> None:
     impossible = settings(without_k=True)
     state = st.session_state
     state["training_ks"] = [int(k) for k in state["ks"].split(",")]
-    st.segmented_control(words.SWEEP_KS, CHOICES, selection_mode="multi", key="training_ks", on_change=_collect)
+    with st.container(horizontal=True):
+        st.segmented_control(words.SWEEP_KS, CHOICES, selection_mode="multi", key="training_ks", on_change=_collect)
+        st.segmented_control(words.SWEEP_SEEDS, SEEDS, key="seeds", required=True)
+    impossible = impossible or _too_many(len(state["training_ks"]) * state["seeds"])
     ids = _known(state["sweep"])
     active = any(engine().state(experiment).active for experiment in ids)
     with st.container(horizontal=True):
@@ -61,7 +72,7 @@ def show() -> None:
     if impossible:
         st.warning(plain(impossible), icon=":material/block:")
     if ids:
-        look = Look("sweep", ",".join(ids), words=str(state["words"]))
+        look = Look("sweep", state["sweep"], words=str(state["words"]))
         live_figure(look, key="sweep", height=420)
         members = replace(look, part="members")
         live_html(members, key="members", state="running" if active else "ended")
@@ -85,10 +96,16 @@ def _collect() -> None:
         st.session_state["ks"] = ",".join(map(str, sorted(st.session_state["training_ks"])))
 
 
+def _too_many(count: int) -> str:
+    """Why so many members cannot be had here, if so."""
+    allowed = min(MAX_MEMBERS, engine().limits.per_visitor)
+    return "" if count <= allowed else words.SWEEP_TOO_LARGE.format(count=count, allowed=allowed)
+
+
 def _known(text: str) -> list[str]:
     """The runs of the address that exist here."""
     found = []
-    for experiment in text.split(",")[:MAX_MEMBERS] if text else []:
+    for experiment in swept(text):
         try:
             engine().spec(experiment)
             found.append(experiment)
@@ -100,13 +117,14 @@ def _known(text: str) -> list[str]:
 @alone()
 def _train() -> None:
     with told("Not started"):
-        if any(map(goes_on, filter(None, st.session_state["sweep"].split(",")))):
+        if any(map(goes_on, swept(st.session_state["sweep"]))):
             return  # the second half of a double click
     with told("Not started"):
         ks = [int(k) for k in st.session_state["ks"].split(",")]
-        specs, owner = members(chosen(), ks), visitor()
+        specs, owner = members(chosen(), ks, st.session_state["seeds"]), visitor()
         started = once("started_sweep", lambda: [engine().submit(spec, owner) for spec in specs])
-        choose(sweep=",".join(started))
+        engine().gather(started)
+        choose(sweep=started[0])
         started.clear()
 
 
