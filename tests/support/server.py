@@ -26,10 +26,11 @@ class Server:
     process: subprocess.Popen[bytes]
     port: int
     log: Path
+    base: str = ""  # before every path
 
     def ask(self, path: str = "/", headers: Mapping[str, str] | None = None) -> HTTPResponse:
         """The answer to a request, whatever its status."""
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers=dict(headers or {}))
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{self.base}{path}", headers=dict(headers or {}))
         try:
             return urllib.request.urlopen(request, timeout=60)  # type: ignore[no-any-return]
         except urllib.error.HTTPError as answer:
@@ -63,8 +64,11 @@ def command(port: int, *options: str) -> list[str]:
 
 
 @contextmanager
-def server(folder: Path, files: int = 0, **settings: str) -> Iterator[Server]:
-    """Start one that keeps runs and its log in a folder, may open so many files, and has these settings."""
+def server(folder: Path, files: int = 0, base: str = "", **settings: str) -> Iterator[Server]:
+    """Start one that keeps runs and its log in a folder, may open so many files, and has these settings.
+
+    `base`, such as `/lab`, comes before every path.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -77,9 +81,14 @@ def server(folder: Path, files: int = 0, **settings: str) -> Iterator[Server]:
     environment = os.environ | {"IWAE_RUNS_DIR": str(folder / "runs")} | settings
     with log.open("wb") as written:
         process = subprocess.Popen(
-            command(port), cwd=ROOT, env=environment, stdout=written, stderr=written, preexec_fn=limit
+            command(port, f"--server.baseUrlPath={base}"),
+            cwd=ROOT,
+            env=environment,
+            stdout=written,
+            stderr=written,
+            preexec_fn=limit,
         )
-    started = Server(process, port, log)
+    started = Server(process, port, log, base)
     try:
         deadline = time.monotonic() + 60
         while True:
