@@ -10,9 +10,11 @@ import time
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from iwae_core.evaluation.estimate import estimate
+from iwae_core.training.events import Snapshot
 from iwae_lab.__main__ import main
 from iwae_lab.arguments import requested
 from iwae_lab.cli.options import parser
@@ -96,17 +98,38 @@ def test_the_recorded_experiments_are_those_their_commands_make(recorded: tuple[
     assert history.step == history.spec.steps
 
 
-def test_the_recorded_experiments_show_what_the_page_says(recorded: tuple[str, History]) -> None:
-    name, history = recorded
-    last = history.snapshots[-1]
-    if name == "same":
-        assert (last.iwae[1] == last.iwae[0]).all(), "one formula at k = 1"
-        return
-    fit = estimate(last.iwae[1, -1] - last.iwae[0, -1])
+def lead(snapshot: Snapshot, run: int, of: int = 0) -> tuple[float, float]:
+    """How far one run is ahead of another at the largest k, and two standard errors of that."""
+    fit = estimate(snapshot.iwae[run, -1] - snapshot.iwae[of, -1])
+    return fit.mean, 2 * fit.stderr
+
+
+@pytest.mark.parametrize("name", ["proof", "long", "swap", "plane"])
+def test_recordings_of_an_iwae_show_its_lead_and_its_price(name: str) -> None:
+    last = recording(name).snapshots[-1]
+    ahead, error = lead(last, 1)
     own = estimate(last.elbo[1] - last.elbo[0])
-    assert fit.mean > 3 * fit.stderr, "IWAE leads at the largest k"
+    assert ahead > 1.5 * error, "IWAE leads at the largest k"
     assert own.mean < -3 * own.stderr, "and its own ELBO is worse"
     assert estimate(last.iwae[:, 0] - last.elbo).mean == pytest.approx(0, abs=1e-4), "equal at k = 1"
+
+
+def test_other_recordings_show_what_their_remarks_say() -> None:
+    same, swap, plane = (recording(name).snapshots for name in ("same", "swap", "plane"))
+    assert (same[-1].iwae[1] == same[-1].iwae[0]).all(), "one formula at k = 1"
+    assert all((at.iwae[1] == at.iwae[0]).all() for at in swap if at.step <= 200), "one model before the swap"
+    widths = plane[-1].plane_q[:, :, 1].mean((1, 2))
+    assert widths[1] > 3 * widths[0], "the IWAE's q is wide"
+    costs = np.nanmedian(recording("one_sample").training.costs, 0)
+    assert costs[1] < 0.75 * costs[0], "less work"
+    dreg, binary, linear = (recording(name).snapshots[-1] for name in ("dreg", "binary", "linear"))
+    assert (dreg.elbo[1:].mean(1) > dreg.elbo[0].mean() + 0.2).all(), "more in the dashed lines"
+    assert min(lead(dreg, 1)[0], lead(dreg, 2)[0]) > 0
+    behind, error = lead(binary, 2)
+    assert behind < -2 * error, "baselines decide"
+    gaps = (linear.log_p[:, None] - linear.iwae).mean(-1)
+    assert (gaps > 0).all()
+    assert (np.diff(gaps) < 0).all(), "exact, and falling"
 
 
 def test_the_proof_is_the_page_s_default_and_certain_from_the_first_comparison() -> None:

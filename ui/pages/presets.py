@@ -73,7 +73,8 @@ PRESETS = (
     Preset(
         "DReG",
         "The IWAE's gradient for the {q} drowns in its own noise as k grows. DReG and STL remove the part that is "
-        "zero on average. Compare the solid lines at the right end.",
+        "zero on average. So short a training gains hundredths of a nat by that in the solid lines; the dashed ones, "
+        "which tell how well q fits, gain more.",
         "dreg",
         {"runs": "iwae,dreg,stl", "k": 50, "view_k": LARGEST},
     ),
