@@ -15,6 +15,11 @@ BOUNDS, CURVES, PANEL = (f"document.querySelectorAll('.live-chart-plot')[{index}
 PICTURE, FLOW = ".opening-plot", ".flow circle"
 STATUS = ".live-html:has(progress)"
 HEADLINE = ".live-html .headline"
+# Shifts that no press has caused.
+SHIFTS = """window.shift = 0;
+new PerformanceObserver(list => list.getEntries().forEach(entry => {
+  if (!entry.hadRecentInput) window.shift += entry.value;
+})).observe({ type: "layout-shift", buffered: true });"""
 
 
 def open_settings(page: Page) -> None:

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from importlib import import_module
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.support.pages import settle
+from tests.support.pages import SHIFTS, settle
 from ui.lessons import TITLES
 from ui.lessons.frame import source
 
@@ -40,3 +40,17 @@ def test_from_lesson_to_lesson(open_page: Open, url: str) -> None:
     expect(page.get_by_text("the true posterior is a standard normal")).to_be_visible()
     page.get_by_role("link", name="Previous").click()
     expect(page.get_by_text("latent code of one digit from the encoder")).to_be_visible()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("name", "width"), [("q", 390), ("words", 683)])
+def test_a_lesson_does_not_jump_while_it_loads(browser: Browser, url: str, name: str, width: int) -> None:
+    with browser.new_context(bypass_csp=True, viewport={"width": width, "height": 844}) as context:
+        context.add_init_script(SHIFTS)
+        page = context.new_page()
+        page.goto(f"{url}/{name}")
+        expect(page.get_by_role("heading", name=TITLES[name])).to_be_visible()
+        settle(page)
+        expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
+        expect(page.get_by_role("heading", name="What to notice")).to_be_visible()
+        assert page.evaluate("window.shift") < 0.1

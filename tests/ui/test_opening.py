@@ -9,17 +9,12 @@ from playwright.sync_api import Browser, Page, expect
 from iwae_lab.lessons.same import draw
 from iwae_lab.shipped.opening import opening
 from iwae_lab.words.numbers import minus
-from tests.support.pages import PICTURE, RUN_LINK
+from tests.support.pages import PICTURE, RUN_LINK, SHIFTS
 from ui.lessons import same
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Page]
 NUMBERS, SLIDER = ".opening-numbers", ".opening-slider"
-# Shifts that no press has caused.
-SHIFTS = """window.shift = 0;
-new PerformanceObserver(list => list.getEntries().forEach(entry => {
-  if (!entry.hadRecentInput) window.shift += entry.value;
-})).observe({ type: "layout-shift", buffered: true });"""
 
 
 @pytest.fixture
