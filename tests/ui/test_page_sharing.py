@@ -138,6 +138,7 @@ def test_an_example_opens_finished_and_train_repeats_it(open_page: Open, url: st
     example(page, "k = 1: the same")
     expect(page.get_by_test_id("stAlert")).to_contain_text("k = 1: the same. With")
     expect(page.get_by_test_id("stAlert")).to_contain_text("Recorded: Train repeats it live.")
+    expect(page.get_by_role("button", name="Swap midway")).to_have_count(0)  # the menu has closed
     page.wait_for_function(f"{BOUNDS}?.layout?.shapes?.[0].x0 == 1")
     lines = y_values(page, BOUNDS)
     assert lines["VAE: L<sub>k</sub>"] == lines["IWAE: L<sub>k</sub>"]

@@ -12,6 +12,7 @@ from ui.session import shown_experiment
 from ui.settings import EXPERIMENT, VIEW, choose, from_scratch
 
 LARGEST = 10_000
+MENU = "examples"  # where the session keeps whether their menu is open
 REPEATS = " Recorded: Train repeats it live."
 
 
@@ -131,7 +132,7 @@ PRESETS = (
 
 def presets() -> None:
     """A menu with a button for each preset."""
-    with st.popover(EXAMPLES, icon=":material/experiment:"):
+    with st.popover(EXAMPLES, icon=":material/experiment:", key=MENU, on_change="rerun"):
         for index, preset in enumerate(PRESETS):
             label = say(preset.label, st.session_state["words"])
             st.button(label, type="tertiary", on_click=_start, args=(index,), key=f"preset_{index}")
@@ -147,6 +148,6 @@ def remark() -> None:
 
 
 def _start(index: int) -> None:
-    """Show what has been recorded with a preset's settings, and set them."""
-    choose(**PRESETS[index].values, preset=index, recorded=PRESETS[index].recorded)
+    """Show what has been recorded with a preset's settings, set them, and close the menu."""
+    choose(**PRESETS[index].values, preset=index, recorded=PRESETS[index].recorded, **{MENU: False})
     leave()
