@@ -24,6 +24,8 @@ FROM ${PYTHON_IMAGE}
 ENV PATH=/opt/venv/bin:$PATH \
     HOME=/tmp \
     OMP_NUM_THREADS=1 \
+    # Dask's own command is not run from here, and its workers need the program.
+    PYTHONPATH=/app \
     PYTHONUNBUFFERED=1 \
     STREAMLIT_SERVER_ADDRESS=0.0.0.0 \
     STREAMLIT_SERVER_PORT=8501

@@ -1,6 +1,7 @@
 """The program can be installed: its wheel has everything it needs, and works where there is no clone."""
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -144,3 +145,9 @@ def answer(url: str, server: subprocess.Popen[str]) -> str:
             assert server.poll() is None
             assert time.monotonic() < until
             time.sleep(0.1)
+
+
+def test_in_the_image_the_commands_of_dask_find_the_program() -> None:
+    image = (ROOT / "Dockerfile").read_text()
+    (folder,) = re.findall(r"^WORKDIR (/app)\nCOPY \. \.$", image, re.M)
+    assert f" PYTHONPATH={folder} " in image, "they look where they are installed, and not in the current folder"

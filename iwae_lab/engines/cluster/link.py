@@ -1,6 +1,7 @@
 """A server's one connection to its cluster, kept up and watched in a thread of its own."""
 
 import asyncio
+import logging
 import threading
 from contextlib import suppress
 from typing import Any
@@ -33,12 +34,13 @@ class Link:
         self._thread.start()
 
     def close(self) -> None:
-        """End the connection; what runs on the cluster goes on."""
+        """End the connection; what runs on the cluster goes on. One that is slow to end, ends with this process."""
         if self._loop.is_closed():
             return
         self._loop.call_soon_threadsafe(self._closing.set)
-        self._thread.join()
-        self._loop.close()
+        self._thread.join(CONNECT)
+        if not self._thread.is_alive():
+            self._loop.close()
 
     def call(self, worker: str) -> None:
         """Visit a worker now."""
@@ -49,6 +51,7 @@ class Link:
         """Keep a connection until this link is closed."""
         from distributed import Client
 
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a roster tells the same in a sentence
         while not self._closing.is_set():
             client = Client(self._address, asynchronous=True, set_as_default=False, timeout=CONNECT)
             try:
