@@ -51,7 +51,8 @@ class Link:
         """Keep a connection until this link is closed."""
         from distributed import Client
 
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a roster tells the same in a sentence
+        for name in ("distributed", "distributed.client"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # a roster tells the same in a sentence
         while not self._closing.is_set():
             client = Client(self._address, asynchronous=True, set_as_default=False, timeout=CONNECT)
             try:
