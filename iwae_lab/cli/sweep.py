@@ -32,7 +32,9 @@ def sweep(options: argparse.Namespace) -> int:
         rows = _written(options.out, engine, running)
     finally:
         engine.close()
-    print(to_json(rows)) if options.json else print("\n" + "\n".join(sweep_table(rows)))
+    first = "".join(running.experiments[:1])
+    page = f"The figure: {options.out / FIGURE}; the page of IWAE_RUNS_DIR={options.out / RUNS} has it at /sweep?sweep="
+    print(to_json(rows)) if options.json else print("", *sweep_table(rows), page + first, sep="\n")
     failed = [row for row in rows if row.state == State.FAILED]
     return code or (1 if failed else 0)
 
