@@ -82,7 +82,7 @@ def densities(ratio: float, shift: float) -> go.Figure:
         filled(line(h, posterior, "p(h | x)", TRUTH, hoverinfo="skip"), 0.25),
         line(h, q, "q(h | x)", COLOURS[0], hoverinfo="skip"),
     ]
-    look = axes("h, along the line between the means", "density")
+    look = axes("h on the line of both means", "density")
     look["yaxis"] |= {"rangemode": "tozero", "showticklabels": False}
     return go.Figure(traces, look)
 
