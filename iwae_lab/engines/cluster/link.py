@@ -112,7 +112,12 @@ class Link:
         """Bring a worker what is wanted, and take in what it answers; returns whether there is little to come.
 
         One that is silent is waited for, but what was there is begun elsewhere.
+
+        Raises:
+            CommClosedError: it cannot be reached.
         """
+        from distributed.comm.core import CommClosedError
+
         with self._roster.lock:
             requests = self._roster.requests(worker)
         patience = self._limits.grace + self._limits.abandon
@@ -125,6 +130,9 @@ class Link:
         finally:
             call.cancel()
         with self._roster.lock:
+            if isinstance(answer, CommClosedError):  # the scheduler does not reach it, or no longer
+                self._roster.seats[worker].answers = False
+                raise answer
             if not isinstance(answer, Answer):
                 self._roster.refuse(worker, f"an error there ({type(answer).__name__}: {answer})")
                 return True
