@@ -19,7 +19,7 @@ from ui.markdown import plain
 from ui.panel import collect, estimator_label
 from ui.session import engine, show_experiment, shown_experiment
 from ui.settings import choose, chosen
-from ui.visitor import visitor
+from ui.visitor import network, visitor
 
 
 class Order(NamedTuple):
@@ -120,8 +120,8 @@ def train() -> None:
         if goes_on(shown_experiment()):
             return  # the second half of a double click
     with told("Not started"):
-        spec, owner = chosen(), visitor()
-        started = once("started", lambda: [engine().submit(spec, owner)])
+        spec, who = chosen(), (visitor(), network())
+        started = once("started", lambda: [engine().submit(spec, *who)])
         show_experiment(started[0])
         started.clear()
         choose(at=-1)
@@ -158,7 +158,7 @@ def _send(experiment: str, command: Command) -> None:
 
 def _recover(experiment: str) -> None:
     with told("Not resumed"):
-        engine().recover(experiment, owner=visitor())
+        engine().recover(experiment, visitor(), network())
 
 
 def leave() -> None:

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Mapping
 from functools import cache
 from http import HTTPStatus
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import streamlit as st
@@ -66,6 +67,18 @@ def visitor() -> str:
     """The token of whoever looks at the page, from the cookie or else for this page only."""
     name = _name(st.context.cookies) or st.session_state.setdefault("visitor", secrets.token_hex(16))
     return hashlib.sha256(name.encode()).hexdigest()
+
+
+def network() -> str:
+    """Where whoever looks at the page comes from: an address, or of IPv6 the part that one customer has.
+
+    Empty if it is this machine, or not known.
+    """
+    given = st.context.ip_address
+    if not given:
+        return ""
+    address = ip_address(given.partition("%")[0])
+    return str(address) if address.version == 4 else str(ip_network((address, 64), strict=False))
 
 
 def visitor_of(connection: HTTPConnection) -> str:

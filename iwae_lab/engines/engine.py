@@ -81,23 +81,25 @@ class Engine:
         atexit.unregister(self.close)
         self._supervisor.close()
 
-    def submit(self, spec: ExperimentSpec, owner: str = "") -> str:
+    def submit(self, spec: ExperimentSpec, owner: str = "", address: str = "") -> str:
         """Start an experiment, or let it wait for a slot; returns its id at once.
+
+        The address is where its visitor comes from, if that is known: names cost nothing, addresses do.
 
         Raises:
             SpecError: it needs more memory than one may have.
-            EngineFullError: too many are waiting, or too many are this owner's.
+            EngineFullError: too many are waiting, or too many are this owner's or this address's.
             OSError: its folder cannot be written, as on a full disk.
         """
         require_memory(spec, self.limits.memory_mb)
         with self._lock:
-            self._admit(digest(owner))
+            self._admit(digest(owner), address)
             experiment_id = self._folders.make(spec, owner)
-            self._jobs.add(experiment_id, digest(owner), time.monotonic())
+            self._jobs.add(experiment_id, digest(owner), time.monotonic(), address)
             self._supervisor.fill_slots()
             return experiment_id
 
-    def recover(self, experiment_id: str, owner: str = "") -> None:
+    def recover(self, experiment_id: str, owner: str = "", address: str = "") -> None:
         """Go on with one that was interrupted, stopped or failed, from its last checkpoint or else from its start.
 
         What it had logged after that is made again. One that is active, or has made all its steps, is left alone.
@@ -115,11 +117,11 @@ class Engine:
                 return
             if job := self._jobs.get(experiment_id):  # it has ended a moment ago
                 self._supervisor.forget(job)
-            self._admit(self._folders.owner(experiment_id))
+            self._admit(self._folders.owner(experiment_id), address)
             rewind(self._folders[experiment_id])
             self._folders.presence.claim(self._folders[experiment_id])
             self._histories.forget(self._log(experiment_id))
-            self._jobs.add(experiment_id, self._folders.owner(experiment_id), time.monotonic())
+            self._jobs.add(experiment_id, self._folders.owner(experiment_id), time.monotonic(), address)
             self._supervisor.fill_slots()
 
     def history(self, experiment_id: str) -> History:
@@ -287,9 +289,9 @@ class Engine:
     def _log(self, experiment_id: str) -> Path:
         return self._folders[experiment_id] / LOG
 
-    def _admit(self, owner: str) -> None:
+    def _admit(self, owner: str, address: str) -> None:
         """Refuse a further experiment, or make room for it."""
-        if job := self._jobs.admit(owner):
+        if job := self._jobs.admit(owner, address):
             self._supervisor.stop(job, GIVES_WAY)
 
     def _require_command(self, experiment_id: str, owner: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
 from itertools import count
+from operator import attrgetter
 
 from iwae_core.training.events import Failed, Finished
 from iwae_lab.engines.protocol import Order, Pause, Slow, Step
@@ -59,6 +60,7 @@ class Job:
     owner: str
     number: int  # smaller: came first
     touched: float
+    address: str = ""  # where its visitor came from; empty if that is not known, or this machine
     phase: Phase = Phase.WAITING
     paused: bool = False  # on command
     seen: bool = False  # somebody has watched it, if only once
@@ -87,6 +89,11 @@ class Job:
     def has_slot(self) -> bool:
         """Whether it takes a slot."""
         return self.phase in (Phase.STARTED, Phase.LEAVING)
+
+    @property
+    def aside(self) -> bool:
+        """Whether it keeps nobody else from anything: unwatched, and without a slot."""
+        return self.unwatched and not self.has_slot
 
     @property
     def state(self) -> State:
@@ -127,10 +134,11 @@ class Job:
 class Jobs:
     """All unfinished experiments of an engine.
 
-    Slots go to the owner with the fewest, and to the first who came among these. One that is paused keeps its slot
-    as long as nobody needs it, and for `grace` seconds if somebody does; then it saves its state and gives the slot up.
-    When it is resumed it waits for one again. Those that nobody watches give theirs up at once, and get none: they keep
-    nobody else waiting, and do not count among those who wait.
+    Slots go to the address with the fewest, there to the owner with the fewest, and to the first who came among these.
+    So a crowd of names from one address, which costs nothing, keeps nobody elsewhere from the next slot. One that is
+    paused keeps its slot as long as nobody needs it, and for `grace` seconds if somebody does; then it saves its state
+    and gives the slot up. When it is resumed it waits for one again. Those that nobody watches give theirs up at once,
+    and get none: they keep nobody else waiting, and do not count among those who wait.
     """
 
     def __init__(self, limits: EngineLimits) -> None:
@@ -146,8 +154,10 @@ class Jobs:
         """The job of an experiment; None if it has ended, or is nobody's."""
         return self._jobs.get(experiment_id)
 
-    def admit(self, owner: str) -> Job | None:
+    def admit(self, owner: str, address: str = "") -> Job | None:
         """Let this owner have a further experiment; returns the job that has to end for it. Nobody has no limit.
+
+        An address has one too, as a visitor without a cookie has a new name at each visit.
 
         Raises:
             EngineFullError: no, and why.
@@ -159,6 +169,12 @@ class Jobs:
                 f"you have {own} unfinished experiments here, and {limits.per_visitor} are allowed; "
                 "stop one of them, or wait for one to end"
             )
+        there = sum(job.address == address and not job.aside for job in self)
+        if address and there >= limits.per_address:
+            raise EngineFullError(
+                f"{there} unfinished experiments were started from your network, and {limits.per_address} are allowed; "
+                "stop one of yours, or try again in some minutes"
+            )
         waiting = len(self.order())
         if waiting >= limits.queue and sum(job.has_slot for job in self) >= self.slots:
             raise EngineFullError(
@@ -167,15 +183,15 @@ class Jobs:
             )
         if len(self._jobs) < limits.unfinished:
             return None
-        if left := [job for job in self if job.unwatched and not job.has_slot]:
+        if left := [job for job in self if job.aside]:
             return min(left, key=lambda job: job.touched)
         raise EngineFullError(
             f"{len(self._jobs)} unfinished experiments are here, and no more are allowed; try again in some minutes"
         )
 
-    def add(self, experiment_id: str, owner: str, now: float) -> Job:
+    def add(self, experiment_id: str, owner: str, now: float, address: str = "") -> Job:
         """A new job, last in the queue."""
-        job = self._jobs[experiment_id] = Job(experiment_id, owner, next(self._numbers), touched=now)
+        job = self._jobs[experiment_id] = Job(experiment_id, owner, next(self._numbers), now, address)
         return job
 
     def remove(self, job: Job) -> None:
@@ -188,13 +204,15 @@ class Jobs:
 
     def order(self) -> list[Job]:
         """Those who wait, in the order in which they will get a slot if none becomes free but one after the other."""
-        slots = Counter(job.owner for job in self if job.has_slot)
-        turns = []
-        for job in sorted(self, key=lambda job: job.number):
-            if job.phase is Phase.WAITING and not job.unwatched:
-                turns.append((slots[job.owner], job.number, job))
-                slots[job.owner] += 1
-        return [job for _, _, job in sorted(turns, key=lambda turn: turn[:2])]
+        waiting = [job for job in self if job.phase is Phase.WAITING and not job.unwatched]
+        waiting.sort(key=lambda job: job.number)
+        for whose in attrgetter("owner"), attrgetter("address"):  # the last order counts first
+            slots, turns = Counter(whose(job) for job in self if job.has_slot), dict[Job, int]()
+            for job in waiting:
+                turns[job] = slots[whose(job)]
+                slots[whose(job)] += 1
+            waiting.sort(key=turns.__getitem__)
+        return waiting
 
     def to_start(self) -> list[Job]:
         """Those who get the slots that are free now."""

@@ -36,7 +36,8 @@ def test_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("iwae_lab.engines.settings.find_spec", lambda name: None)
     with pytest.raises(SpecError, match=r"IWAE_SCHEDULER needs Dask: pip install -r requirements-cluster.txt"):
         from_environment(cluster)
-    settings = ("slots", "queue", "unfinished", "per_visitor", "grace", "abandon", "quota_mb", "memory_mb")
+    runs = "slots", "queue", "unfinished", "per_visitor", "per_address"
+    settings = (*runs, "grace", "abandon", "quota_mb", "memory_mb")
     assert tuple(limits(EngineLimits)) == settings
 
 

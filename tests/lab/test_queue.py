@@ -1,5 +1,6 @@
 """Whose turn it is: the queue, owners, who watches, and what an engine refuses."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -193,8 +194,26 @@ def test_what_an_engine_refuses(make_engine: MakeEngine) -> None:
     )
 
 
+def test_a_new_name_at_each_visit_gets_no_more() -> None:
+    jobs = Jobs(EngineLimits(slots=1, queue=9, per_address=3))
+    crowd = [jobs.add(str(number), f"name {number}", 0.0, "203.0.113.7") for number in range(3)]
+    crowd[0].phase = Phase.STARTED
+    with pytest.raises(EngineFullError, match="3 unfinished experiments were started from your network, and 3 are"):
+        jobs.admit("another name", "203.0.113.7")
+    for somewhere in "203.0.113.8", "":
+        assert jobs.admit("another name", somewhere) is None
+    newcomer = jobs.add("newcomer", "stranger", 0.0, "203.0.113.8")
+    assert jobs.order()[0] is newcomer, "the crowd has a slot already"
+    crowd[0].unwatched = True
+    with pytest.raises(EngineFullError):
+        jobs.admit("another name", "203.0.113.7")  # it still has its slot
+    crowd[1].unwatched = True
+    assert jobs.admit("another name", "203.0.113.7") is None
+
+
 PHASES = st.sampled_from([Phase.WAITING, Phase.WAITING, *Phase])
-SLOT_HOLDERS = st.lists(st.tuples(st.sampled_from("abc"), PHASES, st.sampled_from([False, False, True])), max_size=12)
+HOMES = {"a": "one house", "b": "one house", "c": "another", "d": "another", "e": "a third"}
+SLOT_HOLDERS = st.lists(st.tuples(st.sampled_from("abcde"), PHASES, st.sampled_from([False, False, True])), max_size=12)
 
 
 @given(SLOT_HOLDERS)
@@ -203,13 +222,13 @@ SLOT_HOLDERS = st.lists(st.tuples(st.sampled_from("abc"), PHASES, st.sampled_fro
 def test_the_order_of_the_queue(holders: list[tuple[str, Phase, bool]]) -> None:
     jobs = Jobs(LIMITS)
     for number, (owner, phase, unwatched) in enumerate(holders):
-        job = jobs.add(str(number), owner, 0.0)
+        job = jobs.add(str(number), owner, 0.0, HOMES[owner])
         job.phase, job.unwatched = phase, unwatched
     order = jobs.order()  # is that of slots that become free one after the other
     one_by_one: list[Job] = []
     while waiting := [job for job in jobs if job.phase is Phase.WAITING and not job.unwatched]:
-        active = {owner: sum(job.owner == owner and job.has_slot for job in jobs) for owner in "abc"}
-        one_by_one.append(min(waiting, key=lambda job: (active[job.owner], job.number)))
+        active = Counter(name for job in jobs if job.has_slot for name in (job.owner, job.address))
+        one_by_one.append(min(waiting, key=lambda job: (active[job.address], active[job.owner], job.number)))
         one_by_one[-1].phase = Phase.STARTED
     assert order == one_by_one
 

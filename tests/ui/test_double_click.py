@@ -16,15 +16,22 @@ SMALL = "k=2&batch_size=2&steps=1000000&eval_images=2&eval_k=2"
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with server(tmp_path_factory.mktemp("double")) as started:
+    with server(tmp_path_factory.mktemp("double"), IWAE_SLOTS="2", IWAE_PER_ADDRESS="1") as started:
         yield started
+
+
+def opened(server: Server, address: str = "") -> ClientConnection:
+    """The page's own socket, without a cookie, as a proxy passes it on for somebody at an address."""
+    url, headers = f"ws://127.0.0.1:{server.port}/_stcore/stream", {"X-Forwarded-For": address} if address else {}
+    protocol = [Subprotocol("streamlit")]
+    return connect(url, subprotocols=protocol, max_size=None, additional_headers=headers)
 
 
 class Browser:
     """A browser far away: its address stays what it was when the page was opened."""
 
     def __init__(self, socket: ClientConnection, address: str, page: str = "") -> None:
-        self.socket, self.buttons = socket, dict[str, str]()
+        self.socket, self.buttons, self.errors = socket, dict[str, str](), list[str]()
         self.message = BackMsg()
         self.message.rerun_script.query_string = address
         self.message.rerun_script.page_name = page
@@ -38,6 +45,8 @@ class Browser:
             element = answer.delta.new_element
             if element.WhichOneof("type") == "button":
                 self.buttons[element.button.label] = element.button.id
+            if element.WhichOneof("type") == "alert":
+                self.errors.append(element.alert.body)
             if (
                 answer.WhichOneof("type") == "script_finished"
                 and answer.script_finished == answer.FINISHED_SUCCESSFULLY
@@ -55,6 +64,20 @@ class Browser:
         self.run()  # and whatever was still to be done
 
 
+def test_who_drops_the_cookie_is_one_visitor_all_the_same(started: Server) -> None:
+    def start(address: str) -> list[str]:
+        with opened(started, address) as socket:
+            browser = Browser(socket, SMALL)
+            browser.press(browser.buttons["Train"], times=1)
+            return browser.errors
+
+    assert start("203.0.113.7") == start("2001:db8::7:0:0:1") == []
+    for same in "203.0.113.7", "2001:db8::7:0:0:2":  # nobody has but one address of IPv6
+        refused = r"Not started: 1 unfinished experiments were started from your network, and 1 are allowed; stop one"
+        assert [error.replace("\\", "").startswith(refused) for error in start(same)] == [True]
+    assert start("203.0.113.8") == []
+
+
 @pytest.mark.parametrize("at_once", [True, False])
 @pytest.mark.parametrize(
     ("page", "label", "runs"),
@@ -68,8 +91,7 @@ def test_the_second_half_of_a_double_click_starts_nothing(
         return set((started.log.parent / "runs").glob("*/spec.json"))
 
     before = kept()
-    address = f"ws://127.0.0.1:{started.port}/_stcore/stream"
-    with connect(address, subprotocols=[Subprotocol("streamlit")], max_size=None) as socket:
+    with opened(started) as socket:
         browser = Browser(socket, SMALL, page)
         button = browser.buttons[label]
         browser.press(button, times=2 if at_once else 1)

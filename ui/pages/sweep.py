@@ -22,7 +22,7 @@ from ui.markdown import plain
 from ui.panel import settings
 from ui.session import engine
 from ui.settings import EXPERIMENT, VIEW, Setting, choose, chosen, remember, restore
-from ui.visitor import visitor
+from ui.visitor import network, visitor
 
 CHOICES = (1, 2, 5, 10, 20, 50, 100)
 SEEDS = (1, 2, 4, 8, 16, 28)
@@ -121,8 +121,8 @@ def _train() -> None:
             return  # the second half of a double click
     with told("Not started"):
         ks = [int(k) for k in st.session_state["ks"].split(",")]
-        specs, owner = members(chosen(), ks, st.session_state["seeds"]), visitor()
-        started = once("started_sweep", lambda: [engine().submit(spec, owner) for spec in specs])
+        specs, who = members(chosen(), ks, st.session_state["seeds"]), (visitor(), network())
+        started = once("started_sweep", lambda: [engine().submit(spec, *who) for spec in specs])
         engine().gather(started)
         choose(sweep=started[0])
         started.clear()
