@@ -1,5 +1,6 @@
 """The front door: page set-up and navigation, nothing else. Start it with `iwae demo`."""
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
@@ -43,12 +44,13 @@ def _prepare() -> None:
 @asynccontextmanager
 async def lifespan(app: Any) -> AsyncIterator[None]:
     """While the server runs. At its end workers save their state, so that their runs can go on later."""
-    take_over(settings)
+    take_over(settings, at_end=lambda: import_module("ui.session").save_all())
     Thread(target=_prepare, daemon=True).start()
     if settings.metrics_port:
         import_module("ui.live.metrics").serve_metrics(settings.metrics_port)
     yield
     import_module("ui.session").close_engine()
+    gc.freeze()  # or Python looks through everything that torch has made before it ends: a second of processor time
 
 
 if runtime.exists():

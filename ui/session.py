@@ -40,6 +40,12 @@ def trouble() -> str:
     return found.trouble() if found else ""
 
 
+def save_all() -> None:
+    """Have every run saved and every worker ended, if there is an engine at all; what is known of runs can be asked."""
+    if found := opened():
+        found.close()
+
+
 def close_engine() -> None:
     """End every worker, if there is an engine at all."""
     with _lock:

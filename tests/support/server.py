@@ -3,6 +3,7 @@
 import os
 import resource
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -27,12 +28,14 @@ class Server:
     port: int
     log: Path
     base: str = ""  # before every path
+    tls: ssl.SSLContext | None = None
 
     def ask(self, path: str = "/", headers: Mapping[str, str] | None = None) -> HTTPResponse:
         """The answer to a request, whatever its status."""
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{self.base}{path}", headers=dict(headers or {}))
+        url = f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}{self.base}{path}"
+        request = urllib.request.Request(url, headers=dict(headers or {}))
         try:
-            return urllib.request.urlopen(request, timeout=60)  # type: ignore[no-any-return]
+            return urllib.request.urlopen(request, timeout=60, context=self.tls)  # type: ignore[no-any-return]
         except urllib.error.HTTPError as answer:
             return answer  # type: ignore[return-value]
 
@@ -64,10 +67,12 @@ def command(port: int, *options: str) -> list[str]:
 
 
 @contextmanager
-def server(folder: Path, files: int = 0, base: str = "", **settings: str) -> Iterator[Server]:
+def server(
+    folder: Path, files: int = 0, base: str = "", tls: Path | None = None, **settings: str
+) -> Iterator[Server]:
     """Start one that keeps runs and its log in a folder, may open so many files, and has these settings.
 
-    `base`, such as `/lab`, comes before every path.
+    `base`, such as `/lab`, comes before every path. With a folder of certificates it speaks TLS.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -78,6 +83,12 @@ def server(folder: Path, files: int = 0, base: str = "", **settings: str) -> Ite
             resource.setrlimit(resource.RLIMIT_NOFILE, (files // 2, files))
 
     log = folder / "server.log"
+    context = None
+    if tls:
+        settings |= {"STREAMLIT_SERVER_SSL_CERT_FILE": str(tls / "localhost.pem")}
+        settings |= {"STREAMLIT_SERVER_SSL_KEY_FILE": str(tls / "localhost.key")}
+        context = ssl.create_default_context(cafile=tls / "ca.pem")
+        context.check_hostname = False  # it is called by its address
     environment = os.environ | {"IWAE_RUNS_DIR": str(folder / "runs")} | settings
     with log.open("wb") as written:
         process = subprocess.Popen(
@@ -88,7 +99,7 @@ def server(folder: Path, files: int = 0, base: str = "", **settings: str) -> Ite
             stderr=written,
             preexec_fn=limit,
         )
-    started = Server(process, port, log, base)
+    started = Server(process, port, log, base, context)
     try:
         deadline = time.monotonic() + 60
         while True:

@@ -2,22 +2,27 @@
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
 from http.cookies import SimpleCookie
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from iwae_core.training.fields import SpecError
 from tests.support.running import wait_until
 from tests.support.server import HTML, Server, command, server
 from tools.browser import ROOT
+from tools.server import memory
 from ui.demo import demo
 from ui.server.door import allowed
 from ui.server.settings import ServerSettings, check_settings, server_settings
@@ -70,6 +75,23 @@ def test_names() -> None:
     for host in "example.org", "school.example", "xlab.example.org", "lab.example.org.evil.example", "::1", "a b":
         assert not allowed(host, names)
     assert allowed("anything", ("*",))
+
+
+@pytest.mark.parametrize("path", ["/live", STREAM])
+def test_no_other_site_reaches_its_sockets(strict: Server, path: str) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        connect(f"ws://127.0.0.1:{strict.port}{path}", origin=Origin("https://evil.example")).close()
+    assert refused.value.response.status_code == 403
+
+
+def test_it_takes_no_files(strict: Server) -> None:
+    before = memory(strict.process.pid)
+    for size in 1_000, 20_000_000:
+        url = f"http://127.0.0.1:{strict.port}/_stcore/upload_file/{'0' * 32}/{'1' * 32}"
+        with pytest.raises((URLError, ConnectionError)):  # refused, or hung up on
+            urllib.request.urlopen(urllib.request.Request(url, bytes(size), method="PUT"), timeout=60)
+    assert memory(strict.process.pid) < before + 50
+    assert strict.healthy()
 
 
 def cookie(strict: Server, **headers: str) -> tuple[str, str]:
@@ -246,6 +268,21 @@ def test_sigterm_ends_it_well_whoever_is_connected(tmp_path: Path) -> None:
         slow = ending.connected(b"GET /assets/x HTTP/1.1\r\nHost: localhost\r\n")
         with page, live, slow:
             code, seconds = ending.end()
+    assert code == 0
+    assert seconds < 10
+    assert "Traceback" not in ending.log.read_text()
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="makes its certificate with openssl")
+def test_sigterm_waits_for_no_idle_tls_connection(tmp_path: Path) -> None:
+    subprocess.run(["sh", str(ROOT / "deploy" / "certificates.sh"), str(tmp_path), "localhost"], check=True)
+    with server(tmp_path, tls=tmp_path) as ending, ending.connected() as half:  # which does not even shake hands
+        assert ending.tls
+        half.sendall(b"\x16\x03\x01")
+        with ending.tls.wrap_socket(ending.connected()) as idle:
+            idle.sendall(b"GET /_stcore/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert idle.recv(12) == b"HTTP/1.1 200"
+            code, seconds = ending.end()  # that the server says goodbye is not answered
     assert code == 0
     assert seconds < 10
     assert "Traceback" not in ending.log.read_text()

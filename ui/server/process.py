@@ -5,7 +5,7 @@ import resource
 import signal
 import threading
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import Any
 
@@ -23,8 +23,10 @@ NOISY = "asyncio", "streamlit", "uvicorn", "websockets"
 AGAIN = 60.0  # seconds until the same message is logged again
 
 
-def take_over(settings: ServerSettings) -> None:
+def take_over(settings: ServerSettings, at_end: Callable[[], None]) -> None:
     """Make the uvicorn server that Streamlit has started a patient one that ends well; called while it starts.
+
+    Told to end, it says goodbye to its connections, and does `at_end` meanwhile.
 
     Streamlit passes no settings on to it, but the handler of its signals leads to it. Another server stays as it is.
     """
@@ -40,8 +42,13 @@ def take_over(settings: ServerSettings) -> None:
     server.config.http_protocol_class, server.config.ws_protocol_class = Requests, Sockets
     server.config.timeout_graceful_shutdown = int(FAREWELL) + 1
     if threading.current_thread() is threading.main_thread():
+
+        def end(*_: object) -> None:
+            server.should_exit = True
+            threading.Thread(target=at_end).start()
+
         # Its own handler would have the process die of the signal once everything is closed, with exit code 143.
-        signal.signal(signal.SIGTERM, lambda *_: setattr(server, "should_exit", True))
+        signal.signal(signal.SIGTERM, end)
 
 
 def possible(settings: ServerSettings) -> ServerSettings:
