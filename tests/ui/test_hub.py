@@ -93,6 +93,7 @@ def test_a_newcomer_sees_at_once_what_others_have_just_been_shown(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wait_until(lambda: HUB._task is None or HUB._task.done())  # nothing is left of other tests
+    HUB._drawn.clear()  # nor their drawings: the first would be shown those, and then what this test draws
     drawn: list[str] = []
     allowed, version = threading.Event(), ["first"]
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from starlette.routing import WebSocketRoute
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 from streamlit import config
 
 from ui.live import polls
@@ -40,6 +40,7 @@ SEND_SECONDS = 60.0  # that a page may take for one drawing
 LEVEL = 3  # of compression
 MAX_LOOKS = 16  # parts of one page
 MAX_LOOK, MAX_MESSAGE = 1_000, 16_384  # characters
+GONE = WebSocketDisconnect, WebSocketDisconnected, TimeoutError  # how a page goes
 NOT_TEXT, TOO_LONG, ELSEWHERE, LATER = 1003, 1009, 1008, 1013
 
 
@@ -175,7 +176,7 @@ class Hub:
             for task in tasks:
                 task.cancel()
             for ended in await asyncio.gather(*tasks, return_exceptions=True):
-                if isinstance(ended, Exception) and not isinstance(ended, WebSocketDisconnect | TimeoutError):
+                if isinstance(ended, Exception) and not isinstance(ended, GONE):
                     LOGGER.error("a live socket has ended", exc_info=ended)
 
     async def _draw_for_all(self) -> None:
