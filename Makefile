@@ -12,7 +12,8 @@ demo: .venv/program
 test: lint
 	browser=$$(tools/chromium.sh $(BIN)/python) && CHROMIUM="$$browser" $(BIN)/pytest -n 2 --dist loadfile
 
-# Hundreds of runs started and cancelled while workers are killed; SOAK="--runs 60 --visitors 10 --kill-every 5" is a short one.
+# Hundreds of runs started and stopped on a server while workers are killed and hostile clients are about;
+# SOAK="--runs 60 --visitors 10 --kill-every 5" is a short one.
 soak: .venv/dev
 	$(BIN)/python -m tools.soak $(SOAK)
 
@@ -67,9 +68,11 @@ runs/models/2d/trained: | .venv/program
 	    $(BIN)/iwae train --estimator vae,iwae --k 10 --steps 12000 --model one_layer_2d --out $(@D); fi
 	touch $@
 
-# A hundred hostile clients of each kind against a server of its own: five minutes, a row for each.
+# A hundred hostile clients of each kind, the heaviest work stopped and killed, and a hundred that press Train at once.
 faults: .venv/dev
 	$(BIN)/python -m tools.faults
+	$(BIN)/python -m tools.stops
+	$(BIN)/python -m tools.rush
 
 # What outsiders can send, made up for minutes instead of seconds.
 fuzz: .venv/dev

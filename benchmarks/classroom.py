@@ -43,6 +43,7 @@ class Session:
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
         self.buttons: dict[str, str] = {}  # ids by label
+        self.query = ""  # what the page has last put into its address
 
     async def draw(self, query: str, press: str = "") -> float:
         """Have the page drawn, with a button pressed if one is named; returns the seconds that takes."""
@@ -58,6 +59,8 @@ class Session:
             element = answer.delta.new_element
             if element.WhichOneof("type") == "button":
                 self.buttons[element.button.label] = element.button.id
+            if answer.WhichOneof("type") == "page_info_changed":
+                self.query = answer.page_info_changed.query_string
             if answer.WhichOneof("type") == "script_finished":
                 return time.monotonic() - began
 

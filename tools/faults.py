@@ -9,8 +9,6 @@ import asyncio
 import http.client
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -19,10 +17,11 @@ from statistics import median
 
 from websockets.asyncio.client import connect
 
-from benchmarks.classroom import PARTS, ROOT, _key, _look, _memory, _train, _wait
+from benchmarks.classroom import PARTS, _key, _look, _train
 from tools.hostile import KINDS
+from tools.server import besieged, memory, served
 
-VIEWERS = 10
+PORT, VIEWERS = 8741, 10
 
 
 @dataclass
@@ -66,21 +65,16 @@ def processor(pid: int) -> list[float]:
 
 async def measure(kinds: list[str], each: int, address: str, run: str, pid: int, seconds: float) -> dict[str, object]:
     """What the viewers get while these clients are there."""
-    host, _, port = address.partition(":")
-    viewers, times, before = [Viewer(address, run) for _ in range(VIEWERS)], [], _memory(pid)
+    viewers, times, before = [Viewer(address, run) for _ in range(VIEWERS)], [], memory(pid)
     tasks = [asyncio.create_task(viewer.follow()) for viewer in viewers]
-    command = [sys.executable, "-m", "tools.hostile", ",".join(kinds), host, port, run, str(each)]
-    attack = subprocess.Popen(command, cwd=ROOT) if kinds else None
-    await asyncio.sleep(5)
-    began, peak, used = time.monotonic(), 0.0, processor(pid)
-    tasks.append(asyncio.create_task(health(address, times)))
-    while (now := time.monotonic()) - began < seconds:
-        peak = max(peak, _memory(pid))
-        await asyncio.sleep(0.2)
-    used = [(after - earlier) / (now - began) for after, earlier in zip(processor(pid), used, strict=True)]
-    if attack:
-        attack.kill()
-        attack.wait()
+    with besieged(address, kinds, run, each):
+        await asyncio.sleep(5)
+        began, peak, used = time.monotonic(), 0.0, processor(pid)
+        tasks.append(asyncio.create_task(health(address, times)))
+        while (now := time.monotonic()) - began < seconds:
+            peak = max(peak, memory(pid))
+            await asyncio.sleep(0.2)
+        used = [(after - earlier) / (now - began) for after, earlier in zip(processor(pid), used, strict=True)]
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -102,21 +96,13 @@ async def main() -> None:
     parser.add_argument("--each", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=20.0)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        address = "127.0.0.1:8741"
-        command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port=8741"]
-        environment = os.environ | {"IWAE_RUNS_DIR": folder}
-        server = subprocess.Popen([*command, "--server.address=127.0.0.1"], cwd=ROOT, env=environment)
-        try:
-            _wait(f"http://{address}/_stcore/health")
-            run = await _train(address, Path(folder), 5, "&batch_size=5")
-            for kinds in ("", *options.kinds, ""):
-                asked = kinds.split(",") if kinds else []
-                print(await measure(asked, options.each, address, run, server.pid, options.seconds), flush=True)
-        finally:
-            server.terminate()
-            server.wait()
-            print("exit code", server.returncode)
+    address = f"127.0.0.1:{PORT}"
+    with tempfile.TemporaryDirectory() as folder, served(Path(folder), PORT) as server:
+        run = await _train(address, Path(folder), 5, "&batch_size=5")
+        for kinds in ("", *options.kinds, ""):
+            asked = kinds.split(",") if kinds else []
+            print(await measure(asked, options.each, address, run, server.pid, options.seconds), flush=True)
+    print("exit code", server.returncode)
 
 
 if __name__ == "__main__":

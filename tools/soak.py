@@ -1,38 +1,50 @@
 """`make soak`: hundreds of runs are started and cancelled while workers are killed. Then nothing may be lost or left.
 
-Visitors start runs of an engine of worker processes, watch each for a while and cancel it, in the queue, in training or
-paused; every twentieth they leave alone. Exit code 1, and a line for each, if a run was lost, made a step twice or
-left one out, if a process, a descriptor or half a file was left behind, or if memory grew by more than 5 per cent.
+Visitors open the page of a server as it is shipped, start runs, watch each for a while and stop it, in the queue, in
+training or paused; one in twenty they leave until the end. Ten watch a run that goes on all the time, ten hostile
+clients do what those of `tools.hostile` do, and every few seconds a worker is killed. Exit code 1, and a line for each,
+if a run was lost, made a step twice or left one out, if a process, a descriptor or half a file was left behind, if
+memory grew by more than 5 per cent, or if those who watch got too little.
 """
 
 import argparse
-import gc
+import asyncio
+import json
 import os
 import random
+import secrets
 import signal
 import sys
 import tempfile
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from math import inf
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
+from urllib.parse import parse_qs
 
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from benchmarks.classroom import Session, _train, laboratory
 from iwae_core.training.events import Failed, Finished, Progress
-from iwae_core.training.spec import ExperimentSpec, RunSpec
-from iwae_lab.engines import Engine, EngineFullError, EngineLimits, open_engine
-from iwae_lab.engines.local import WorkerProcesses
-from iwae_lab.engines.protocol import Command, Pause, Step, Stop
-from iwae_lab.records.folder import LOG
-from iwae_lab.records.log import LogReader
+from iwae_lab.engines import Engine, open_engine
+from iwae_lab.records.folder import LOG, SPEC
+from iwae_lab.records.log import LogReader, outcome
+from tools.faults import VIEWERS, Viewer
+from tools.hostile import KINDS
+from tools.server import besieged, children, memory, served
+from ui.visitor import new_cookie
 
-LONG = ExperimentSpec(runs=(RunSpec("iwae", 1),), batch_size=1, steps=1_000_000, eval_images=2, eval_k=1)
-HEAVY = ExperimentSpec(runs=(RunSpec("iwae", 5000),), batch_size=100, steps=10, eval_images=2, eval_k=1)
-PATIENCE = 300.0  # seconds that one run may take to get a slot and to end
+PORT = 8744
+ADDRESS = f"127.0.0.1:{PORT}"
+LIGHT = "runs=iwae&k=1&batch_size=1&steps=1000000&eval_images=2&eval_k=1"
+HEAVY = "runs=iwae&k=5000&batch_size=100&eval_images=2&eval_k=1"
+HOSTILE = [*KINDS, "looks", "loop"]
+PATIENCE = 900.0  # seconds that one run may take to get a slot and to end
+QUIET = 75.0  # seconds after which what is not looked at is no longer kept in memory
+GROWTH, UPDATES = 0.05, 1.5
 
 
 class Taken(NamedTuple):
@@ -44,120 +56,178 @@ class Taken(NamedTuple):
 
 
 class Soak:
-    """Visitors, and whoever kills workers, on one engine."""
+    """Visitors, and whoever kills workers, on one server."""
 
-    def __init__(self, folder: Path, slots: int) -> None:
-        self.engine = open_engine("local", folder, EngineLimits(slots=slots, queue=40, tick=0.1))
-        self.started: Counter[str] = Counter()
+    def __init__(self, folder: Path, server: int, watched: str) -> None:
+        self.folder, self.server, self.watched = folder, server, watched
+        self.started: list[str] = []
         self.kills = self.refusals = 0
         self.stops: list[float] = []
-        self._over = threading.Event()
+        self._killing = asyncio.Event()
+        self._killing.set()
 
-    @property
-    def backend(self) -> WorkerProcesses:
-        """The engine's."""
-        assert isinstance(self.engine.backend, WorkerProcesses)
-        return self.engine.backend
-
-    def visit(self, visitor: int, runs: int) -> None:
-        """Start so many runs, one after the other, and cancel each."""
-        chance, owner = random.Random(visitor), f"visitor {visitor}"
-        for number in range(runs):
-            experiment = self._submit(HEAVY if number % 10 == 9 else LONG, owner)
-            if chance.random() < 0.05:
-                continue  # and is not seen again
-            self._watch(experiment, chance.choice([0, 0, 1, 5, 20]) if number % 10 < 9 else 0)
-            if chance.random() < 0.3:
-                self.engine.send(experiment, chance.choice(list[Command]([Pause(), Step()])), owner)
-            self.engine.send(experiment, Stop(), owner)
+    async def run(self, options: argparse.Namespace) -> list[str]:
+        """All visitors at the same time, in two rounds; returns what is wrong after the second."""
+        runs = options.runs // options.visitors
+        rounds = [max(1, runs // 10), runs - max(1, runs // 10)]  # after the first, memory is what it will be
+        between = asyncio.Barrier(options.visitors + 1)
+        viewers = [Viewer(ADDRESS, self.watched) for _ in range(VIEWERS)]
+        others = [asyncio.create_task(viewer.follow()) for viewer in viewers]
+        others.append(asyncio.create_task(self.kill(options.kill_every)))
+        async with asyncio.TaskGroup() as crowd:
+            for visitor in range(options.visitors):
+                crowd.create_task(self.visit(visitor, rounds, between))
+            await between.wait()
+            before = await self.settled()
             began = time.monotonic()
-            self._watch(experiment)
-            self.stops.append(time.monotonic() - began)
+            await between.wait()
+            await between.wait()
+            seconds = time.monotonic() - began
+            rates = [sum(at > began for at in viewer.updates) / seconds for viewer in viewers]
+            after = await self.settled()
+            await between.wait()
+        for task in others:
+            task.cancel()
+        return self.told(before, after, seconds, rates)
 
-    def _submit(self, spec: ExperimentSpec, owner: str) -> str:
+    def told(self, before: Taken, after: Taken, seconds: float, rates: list[float]) -> list[str]:
+        """Print the figures; returns what is wrong with them."""
+        growth = after.memory / before.memory - 1
+        print(
+            f"{len(self.started)} runs, the second round in {seconds:.0f} s, {self.kills} workers killed, "
+            f"{self.refusals} refusals. Stopped in {median(self.stops):.2f} s, {max(self.stops):.2f} s at most. "
+            f"Memory {before.memory:.0f} to {after.memory:.0f} MB ({growth:+.1%}), descriptors {before.descriptors} to "
+            f"{after.descriptors}, processes {before.processes} to {after.processes}. "
+            f"{median(rates):.2f} updates a second ({min(rates):.2f})."
+        )
+        bad = [f"memory grew by {growth:.1%}"] if growth > GROWTH else []
+        bad += ["descriptors or processes are left"] if after[1:] > before[1:] else []
+        return bad + ([f"who watched got {median(rates):.2f} updates a second"] if median(rates) < UPDATES else [])
+
+    async def visit(self, visitor: int, rounds: list[int], between: asyncio.Barrier) -> None:
+        """Start so many runs, one after the other, and stop each; then wait for the others, and again."""
+        chance, left, cookie = random.Random(visitor), list[str](), new_cookie()
+        async with connect(f"ws://{ADDRESS}/live", max_size=None) as live:
+            reading = asyncio.create_task(_read(live))
+            for runs in rounds:
+                for number in range(runs):
+                    run = await self._start(cookie, HEAVY if number % 10 == 9 else LIGHT)
+                    await live.send(json.dumps([json.dumps({"part": "status", "experiment": run})]))
+                    if chance.random() < 0.05:
+                        left.append(run)
+                        continue
+                    await self._until(run, chance.choice([0, 0, 1, 5, 20]) if number % 10 < 9 else 0)
+                    if chance.random() < 0.3:
+                        await press(cookie, f"run={run}", chance.choice(["Pause", "Step"]))
+                    await self._stop(cookie, run)
+                while left:
+                    await self._stop(cookie, left.pop())
+                await live.send("[]")
+                await between.wait()  # all have ended
+                await between.wait()  # it has been seen what is left
+            reading.cancel()
+
+    async def _start(self, cookie: str, query: str) -> str:
         while True:
-            try:
-                experiment = self.engine.submit(spec, owner)
-            except EngineFullError:
-                self.refusals += 1
-                time.sleep(0.5)
-            else:
-                self.started[owner] += 1
-                return experiment
+            if run := parse_qs(await press(cookie, query, "Train")).get("run"):
+                self.started.append(run[0])
+                return run[0]
+            self.refusals += 1
+            await asyncio.sleep(0.5)
 
-    def _watch(self, experiment: str, step: float = inf) -> None:
-        """Look at a run until it has made so many steps, or has ended."""
+    async def _until(self, run: str, step: float) -> None:
+        """Wait until a run has made so many steps, or has ended."""
+        log = self.folder / run / LOG
 
-        def seen() -> bool:
-            self.engine.touch(experiment)
-            return self.engine.history(experiment).step >= step or not self.engine.state(experiment).active
+        def made() -> bool:
+            if not log.exists():
+                return step <= 0
+            return log.read_bytes().count(b'"Progress"') >= step or outcome(log) is not None
 
-        self._until(seen)
+        await _wait_for(made)
 
-    def _until(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not condition():
-            if time.monotonic() > deadline:
-                raise TimeoutError("a run did not get on")
-            time.sleep(0.05)
+    async def _stop(self, cookie: str, run: str) -> None:
+        log = self.folder / run / LOG
+        await press(cookie, f"run={run}", "Stop")
+        began = time.monotonic()
+        await _wait_for(lambda: outcome(log) is not None)
+        self.stops.append(time.monotonic() - began)
 
-    def kill(self, every: float) -> None:
-        """Kill a worker that trains, now and then."""
-        while not self._over.wait(every):
-            if workers := list(self.backend._workers.values()):
-                os.kill(random.choice(workers).process.pid, signal.SIGKILL)
+    async def kill(self, every: float) -> None:
+        """Kill a worker now and then."""
+        while True:
+            await asyncio.sleep(every)
+            await self._killing.wait()
+            if workers := children(self.server):
+                os.kill(random.choice(workers), signal.SIGKILL)
                 self.kills += 1
 
-    def settle(self) -> "Taken":
-        """What this process takes once every run has ended."""
-        for owner in self.started:
-            for experiment in self.engine.experiments(owner):
-                self.engine.send(experiment, Stop(), owner)
-        self._until(lambda: not any(job for job in self.engine._jobs) and len(self.backend._spares) == 1)
-        self.engine._histories.tidy(0.0)
-        gc.collect()
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        megabytes = pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-        return Taken(megabytes, len(os.listdir("/proc/self/fd")), len(children()))
-
-    def run(self, visitors: int, runs: int, every: float) -> None:
-        """All visitors at the same time."""
-        killer = threading.Thread(target=self.kill, args=(every,))
-        killer.start()
-        try:
-            with ThreadPoolExecutor(visitors) as crowd:
-                list(crowd.map(self.visit, range(visitors), [runs // visitors] * visitors))
-        finally:
-            self._over.set()
-            killer.join()
-            self._over.clear()
+    async def settled(self) -> Taken:
+        """What the server takes once every run but the one that is watched has ended."""
+        self._killing.clear()
+        await asyncio.sleep(QUIET)
+        await _wait_for(lambda: len(children(self.server)) == 1 + (outcome(self.folder / self.watched / LOG) is None))
+        self._killing.set()
+        return Taken(memory(self.server), len(os.listdir(f"/proc/{self.server}/fd")), len(children(self.server)))
 
 
-def children() -> set[int]:
-    """Processes of this one that live."""
-    return {int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()}
+async def press(cookie: str, query: str, button: str) -> str:
+    """Open a page and press a button, if it has it; returns the address that the page then has."""
+    async with laboratory(ADDRESS, cookie) as socket:
+        session = Session(socket)
+        await session.draw(query)
+        if button in session.buttons:
+            await session.draw(query, button)
+        return session.query
 
 
-def problems(engine: Engine, started: Counter[str]) -> list[str]:
+async def _read(socket: ClientConnection) -> None:
+    with suppress(ConnectionClosed):
+        async for _ in socket:
+            pass
+
+
+async def _wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError("a run did not get on")
+        await asyncio.sleep(0.1)
+
+
+def problems(folder: Path, started: list[str]) -> list[str]:
     """What has been lost or left on disk."""
-    found = []
-    for owner, count in started.items():
-        experiments = engine.experiments(owner)
-        if len(experiments) != count:
-            found.append(f"{owner} started {count} runs and has {len(experiments)}")
-        for experiment in experiments:
-            found += [f"run {experiment} {what}" for what in _lost(engine, experiment)]
-    return found + [f"{path} is left" for path in engine.folder.rglob("*.partial")]
+    engine = open_engine("inline", folder)
+    kept = {path.parent.name for path in folder.glob(f"*/{SPEC}")}
+    found = [f"run {run} is gone" for run in started if run not in kept]
+    found += [f"run {run} is nobody's" for run in kept - set(started)]
+    found += [f"run {run} {what}" for run in started if run in kept for what in _lost(engine, run)]
+    return found + [f"{path} is left" for path in folder.rglob("*.partial")]
 
 
-def _lost(engine: Engine, experiment: str) -> Iterator[str]:
-    outcome = engine.history(experiment).outcome
-    if not (isinstance(outcome, Finished) or (isinstance(outcome, Failed) and "3 times in a row" in outcome.message)):
-        yield f"is {engine.state(experiment)}: {outcome}"
-    records = LogReader(engine.folder / experiment / LOG).new()
+def _lost(engine: Engine, run: str) -> Iterator[str]:
+    records = LogReader(engine.folder / run / LOG).new()
+    end = records[-1].event if records else None
+    if not (isinstance(end, Finished) or (isinstance(end, Failed) and "3 times in a row" in end.message)):
+        yield f"is {engine.state(run)}: {end}"
     steps = [record.event.step for record in records if isinstance(record.event, Progress)]
     if steps != list(range(1, len(steps) + 1)):
         yield "has steps twice, or not at all"
+
+
+async def soak(folder: Path, options: argparse.Namespace) -> list[str]:
+    """Let all of it happen; returns what is wrong."""
+    with served(folder, PORT, IWAE_SLOTS=str(options.slots + 1), IWAE_QUOTA_MB="100000") as server:
+        watched = await _train(ADDRESS, folder, 5, "&batch_size=5")
+        tried = Soak(folder, server.pid, watched)
+        with besieged(ADDRESS, HOSTILE, watched, 1):
+            bad = await tried.run(options)
+        workers = children(server.pid)
+        server.terminate()
+        code = await asyncio.to_thread(server.wait, 60)
+    bad += [f"process {pid} outlives the server" for pid in workers if Path(f"/proc/{pid}").exists()]
+    bad += [f"the server's exit code is {code}"] if code else []
+    return bad + problems(folder, [watched, *tried.started])
 
 
 def main() -> int:
@@ -167,28 +237,9 @@ def main() -> int:
     parser.add_argument("--visitors", type=int, default=50)
     parser.add_argument("--slots", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--kill-every", type=float, default=20.0, metavar="SECONDS")
-    options = parser.parse_args()
+    os.environ["IWAE_SECRET"] = secrets.token_hex(16)  # cookies of the visitors are made here
     with tempfile.TemporaryDirectory() as folder:
-        soak = Soak(Path(folder), options.slots)
-        soak.run(options.slots, 2 * options.slots, options.kill_every)  # memory is what it will be
-        before, began = soak.settle(), time.monotonic()
-        soak.run(options.visitors, options.runs, options.kill_every)
-        after, seconds = soak.settle(), time.monotonic() - began
-        bad = problems(soak.engine, soak.started)
-        began = time.monotonic()
-        soak.engine.close()
-        closing = time.monotonic() - began
-        if left := children():
-            bad.append(f"{len(left)} processes outlive the engine")
-    growth = after.memory / before.memory - 1
-    bad += [f"memory grew by {growth:.1%}"] if growth > 0.05 else []
-    bad += ["descriptors or processes are left"] if after[1:] > before[1:] else []
-    print(
-        f"{sum(soak.started.values())} runs of {options.visitors} visitors in {seconds:.0f} s, {soak.kills} workers "
-        f"killed, {soak.refusals} refusals. Stopped in {median(soak.stops):.2f} s, {max(soak.stops):.2f} s at most. "
-        f"Memory {before.memory:.0f} to {after.memory:.0f} MB ({growth:+.1%}), descriptors {before.descriptors} to "
-        f"{after.descriptors}, processes {before.processes} to {after.processes}. Closed in {closing:.2f} s."
-    )
+        bad = asyncio.run(soak(Path(folder), parser.parse_args()))
     for problem in bad:
         print(f"soak: {problem}", file=sys.stderr)
     return 1 if bad else 0
