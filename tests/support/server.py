@@ -67,9 +67,7 @@ def command(port: int, *options: str) -> list[str]:
 
 
 @contextmanager
-def server(
-    folder: Path, files: int = 0, base: str = "", tls: Path | None = None, **settings: str
-) -> Iterator[Server]:
+def server(folder: Path, files: int = 0, base: str = "", tls: Path | None = None, **settings: str) -> Iterator[Server]:
     """Start one that keeps runs and its log in a folder, may open so many files, and has these settings.
 
     `base`, such as `/lab`, comes before every path. With a folder of certificates it speaks TLS.
