@@ -195,12 +195,12 @@ async def _wait_for(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.1)
 
 
-def problems(folder: Path, started: list[str]) -> list[str]:
+def problems(folder: Path, watched: str, started: list[str]) -> list[str]:
     """What has been lost or left on disk."""
     engine = open_engine("inline", folder)
     kept = {path.parent.name for path in folder.glob(f"*/{SPEC}")}
     found = [f"run {run} is gone" for run in started if run not in kept]
-    found += [f"run {run} is nobody's" for run in kept - set(started)]
+    found += [f"run {run} is nobody's" for run in kept - {watched, *started}]
     found += [f"run {run} {what}" for run in started if run in kept for what in _lost(engine, run)]
     return found + [f"{path} is left" for path in folder.rglob("*.partial")]
 
@@ -227,7 +227,7 @@ async def soak(folder: Path, options: argparse.Namespace) -> list[str]:
         code = await asyncio.to_thread(server.wait, 60)
     bad += [f"process {pid} outlives the server" for pid in workers if Path(f"/proc/{pid}").exists()]
     bad += [f"the server's exit code is {code}"] if code else []
-    return bad + problems(folder, [watched, *tried.started])
+    return bad + problems(folder, watched, tried.started)
 
 
 def main() -> int:
