@@ -13,6 +13,7 @@ sleep           | score, and in addition log q of dreams (x', h') ~ p
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NamedTuple, TypeAlias
 
 from jaxtyping import Float, Int
@@ -44,7 +45,7 @@ class Draws:
     dream_log_q: LogWeights | None = None
     baseline: float = 0.0
 
-    @property
+    @cached_property
     def log_weights(self) -> LogWeights:
         """log w = log p(x, h) - log q(h | x), `[k, batch]`, float64: near -9000 float32 keeps three decimals."""
         return self.log_p.double() - self.log_q

@@ -7,7 +7,8 @@ and what is scaled is the narrow side of each matrix product.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import torch
@@ -50,6 +51,16 @@ def parameters_of(layers: Sequence[nn.Linear]) -> list[Tensor]:
     return [parameter for layer in layers for parameter in (layer.weight, layer.bias)]
 
 
+def in_parts(whole: Tensor, size: int, dim: int = 0) -> Sequence[Tensor]:
+    """Parts of at most this size. Where there is one, it is the whole: with few rows, each operation counts."""
+    return [whole] if whole.shape[dim] <= size else whole.split(size, dim)
+
+
+def joined(parts: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """The whole again."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim)  # type: ignore[arg-type]
+
+
 class Rows:
     """The network at every row of k x batch samples: its value, and the derivatives of each row's value.
 
@@ -61,16 +72,18 @@ class Rows:
         self.weights, last = parameters[::2], (parameters[-2], parameters[-1])
         self.inputs = _inputs(h, parameters)
         self.kept: Tensor | None = None
-        features = self.inputs[-1]
+        features, values = self.inputs[-1], []
         errors = features.new_empty(len(features), len(last[0]))
         below = torch.empty_like(features[:0] if some else features)
-        values = []
-        for block in _blocks(x, h, features, *last):
-            rows = block.rows
-            values.append(_block_value(block, features[rows], *last, out=errors[rows]))
-            if len(self.weights) > 1 and not some:  # now, while the errors are in the cache
-                torch.mm(errors[rows], last[0], out=below[rows])
-        self.value, self.errors = torch.cat(values), [errors]
+        descending: Iterable[Tensor | None] = (
+            in_parts(below, _rows(h)) if len(self.weights) > 1 and not some else repeat(None)
+        )
+        parts = zip(_blocks(x, h, features, last), in_parts(errors, _rows(h)), descending, strict=False)
+        for block, own_errors, own_below in parts:
+            values.append(_block_value(block, last, out=own_errors))
+            if own_below is not None:  # now, while the errors are in the cache
+                torch.mm(own_errors, last[0], out=own_below)
+        self.value, self.errors = joined(values), [errors]
         if not some:
             self._descend(below)
 
@@ -79,27 +92,28 @@ class Rows:
         self.kept = rows
         self.inputs = [given.index_select(0, rows) for given in self.inputs]
         self.errors = [self.errors[0].index_select(0, rows)]
-        self._descend(self.errors[0] @ self.weights[-1])
+        self._descend(torch.mm(self.errors[0], self.weights[-1]))
 
     def _descend(self, below: Tensor) -> None:
         """Find the errors of all layers but the last; `below` are its errors times its weights."""
         for weight, output in zip(reversed(self.weights[1:]), reversed(self.inputs[1:]), strict=True):
-            after = below if weight is self.weights[-1] else self.errors[0] @ weight
+            after = below if weight is self.weights[-1] else torch.mm(self.errors[0], weight)
             self.errors.insert(0, tanh_backward_(after, output))
 
     def in_h(self, gradient: Tensor) -> Tensor:
         """The derivative in h, `[k x batch, units]`, for a cotangent of the value."""
         scale = gradient.reshape(-1, 1)
         if self.kept is None:
-            return (self.errors[0] @ self.weights[0]).mul_(scale)
-        found = (self.errors[0] @ self.weights[0]).mul_(scale[self.kept])
+            return torch.mm(self.errors[0], self.weights[0]).mul_(scale)
+        found = torch.mm(self.errors[0], self.weights[0]).mul_(scale[self.kept])
         return found.new_zeros(len(scale), found.shape[-1]).index_copy_(0, self.kept, found)
 
     def in_parameters(self, gradient: Tensor) -> list[Tensor]:
         """The derivative in each parameter."""
         scale = gradient.reshape(-1) if self.kept is None else gradient.reshape(-1)[self.kept]
+        column = scale.unsqueeze(-1)
         pairs = zip(self.errors, self.inputs, strict=True)
-        return [part for error, given in pairs for part in (error.T @ (given * scale.unsqueeze(-1)), scale @ error)]
+        return [part for error, given in pairs for part in (torch.mm(error.T, given * column), scale @ error)]
 
 
 def tanh_backward_(error: Tensor, output: Tensor) -> Tensor:
@@ -111,12 +125,9 @@ def tanh_backward_(error: Tensor, output: Tensor) -> Tensor:
 def _value(x: Tensor, h: Tensor, parameters: Sequence[Tensor]) -> Tensor:
     """The value alone, in the memory of one block of logits."""
     last, features = (parameters[-2], parameters[-1]), _inputs(h, parameters)[-1]
-    memory = features.new_empty(min(len(features), max(BLOCK, h.shape[-2])), len(last[0]))
-    values = []
-    for block in _blocks(x, h, features, *last):
-        part = features[block.rows]
-        values.append(_block_value(block, part, *last, out=memory[: len(part)], differentiate=False))
-    return torch.cat(values)
+    memory = features.new_empty(min(len(features), _rows(h)), len(last[0]))
+    blocks = _blocks(x, h, features, last)
+    return joined([_block_value(block, last, memory[: len(block.features)], differentiate=False) for block in blocks])
 
 
 def _inputs(h: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
@@ -128,25 +139,26 @@ def _inputs(h: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
 
 
 class _Block(NamedTuple):
-    """Some of the rows, their x, and x . l if it is known without the logits."""
+    """Some of the rows of features, their x, and x . l if it is known without the logits."""
 
-    rows: slice
     x: Tensor
     agreement: Tensor | None
+    features: Tensor
 
 
-def _blocks(x: Tensor, h: Tensor, features: Tensor, weight: Tensor, bias: Tensor) -> Iterator[_Block]:
-    """As many samples of all images at a time as have at most `BLOCK` rows, or one."""
-    k, images = h.shape[:-1]
+def _rows(h: Tensor) -> int:
+    """Rows of a block: as many samples of all images as have at most `BLOCK`, or one."""
+    return max(1, BLOCK // h.shape[-2]) * h.shape[-2]
+
+
+def _blocks(x: Tensor, h: Tensor, features: Tensor, last: tuple[Tensor, Tensor]) -> Iterator[_Block]:
+    (k, images), (weight, bias), samples = h.shape[:-1], last, _rows(h) // h.shape[-2]
     same_x = x.ndim < h.ndim  # for all samples of an image
-    agreement = None
+    of_x: Iterable[Tensor] = repeat(x) if same_x else in_parts(x, samples)
+    agreements: Iterable[Tensor | None] = repeat(None)
     if same_x and k >= MANY:  # x . (W f + b) = (x W) . f + x . b
-        agreement = x @ bias + _inner(x @ weight, features.view(k, images, -1))
-    samples = max(1, BLOCK // images)
-    for start in range(0, k, samples):
-        part = slice(start, start + samples)
-        rows = slice(start * images, (start + samples) * images)
-        yield _Block(rows, x if same_x else x[part], None if agreement is None else agreement[part])
+        agreements = in_parts(x @ bias + _inner(x @ weight, features.view(k, images, -1)), samples)
+    return map(_Block, of_x, agreements, in_parts(features, samples * images))
 
 
 def _inner(fixed: Tensor, values: Tensor) -> Tensor:
@@ -154,25 +166,24 @@ def _inner(fixed: Tensor, values: Tensor) -> Tensor:
     return (values[:, 0] @ fixed[0])[:, None] if len(fixed) == 1 else (values * fixed).sum(-1)
 
 
-def _block_value(
-    block: _Block, features: Tensor, weight: Tensor, bias: Tensor, out: Tensor, differentiate: bool = True
-) -> Tensor:
+def _block_value(block: _Block, last: tuple[Tensor, Tensor], out: Tensor, differentiate: bool = True) -> Tensor:
     """x . l - sum log(1 + e^l); leaves x - sigmoid(l) in `out` if wanted."""
     x = block.x
-    logits = _logits(x, features, weight, bias, out)
+    logits = _logits(block, last, out)
     agreement = torch.linalg.vecdot(x, logits) if block.agreement is None else block.agreement
     if out.device == PROCESSOR:  # another would have to be waited for to see whether all is finite
         normaliser = _fast_normaliser(x, logits, differentiate)
         if math.isfinite(normaliser.sum()):
             return agreement - normaliser
-        logits = _logits(x, features, weight, bias, out)  # an exponential, or a product, overflowed
+        logits = _logits(block, last, out)  # an exponential, or a product, overflowed
     normaliser = softplus(logits).sum(-1)
     torch.sub(x, torch.sigmoid(logits), out=logits)
     return agreement - normaliser
 
 
-def _logits(x: Tensor, features: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> Tensor:
-    return torch.addmm(bias, features, weight.T, out=out).view(-1, *x.shape[-2:])
+def _logits(block: _Block, last: tuple[Tensor, Tensor], out: Tensor) -> Tensor:
+    weight, bias = last
+    return torch.addmm(bias, block.features, weight.T, out=out).view(-1, *block.x.shape[-2:])
 
 
 def _fast_normaliser(x: Tensor, logits: Tensor, differentiate: bool) -> Tensor:

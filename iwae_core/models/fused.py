@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from iwae_core.bounds.weights import LogWeights
 from iwae_core.draws import Cotangents, Draws
-from iwae_core.models.bernoulli import LogDensity, Rows, parameters_of, tanh_backward_
+from iwae_core.models.bernoulli import LogDensity, Rows, in_parts, joined, parameters_of, tanh_backward_
 from iwae_core.models.factors import HALF_LOG_2PI
 
 
@@ -21,12 +21,11 @@ class FusedNetworks:
     """The linear layers of q, two below its heads, mean and log scale; and those of p, down to the logits."""
 
     def __init__(self, recognition: Sequence[nn.Linear], generative: Sequence[nn.Linear]) -> None:
-        self.recognition, self.generative = recognition, generative
+        self.phi, self.theta = parameters_of(recognition), parameters_of(generative)
 
     def draw(self, x: Tensor, noise: Tensor) -> tuple[Tensor, LogDensity, LogDensity]:
         """h, which is a constant here, log p(x, h) and log q(h | x), whose derivative in phi is the total one."""
-        parameters = (*parameters_of(self.recognition), *parameters_of(self.generative))
-        found: tuple[Tensor, LogDensity, LogDensity] = _Draw.apply(x, noise, *parameters)  # type: ignore[no-untyped-call]
+        found: tuple[Tensor, LogDensity, LogDensity] = _Draw.apply(x, noise, *self.phi, *self.theta)  # type: ignore[no-untyped-call]
         return found
 
     @torch.no_grad()
@@ -37,16 +36,14 @@ class FusedNetworks:
 
         If it pulls with `some` samples only, and with zero on the others, those are left out of the backward pass.
         """
-        phi, theta = parameters_of(self.recognition), parameters_of(self.generative)
-        encoded = _Encoded(x, phi)
+        encoded = _Encoded(x, self.phi)
         log_weights, in_encoded, in_theta = [], [], []
-        for start in range(0, len(x), images):
-            part = slice(start, start + images)
-            drawn = _Drawn(
-                x[part], noise[:, part], *(output[part] for output in encoded.outputs), theta=theta, some=some
-            )
+        of_images = (in_parts(whole, images) for whole in (x, *encoded.outputs))
+        slices = zip(*of_images, in_parts(noise, images, 1), strict=True)
+        for number, (own_x, *outputs, own_noise) in enumerate(slices):
+            drawn = _Drawn(own_x, own_noise, *outputs, theta=self.theta, some=some)
             draws = Draws("reparameterized", (drawn.h,), drawn.log_p, drawn.log_q)
-            pulls = objective(draws, part)
+            pulls = objective(draws, slice(number * images, (number + 1) * images))
             if some:
                 drawn.rows.keep(pulls.rows)
             in_encoded.append(drawn.in_encoded(pulls.p, pulls.q))
@@ -54,11 +51,11 @@ class FusedNetworks:
             log_weights.append(draws.log_weights)
             if len(in_theta) == 2:
                 torch._foreach_add_(in_theta[0], in_theta.pop())
-        in_mean, in_log_scale = map(torch.cat, zip(*in_encoded, strict=True))
+        in_mean, in_log_scale = map(joined, zip(*in_encoded, strict=True))
         in_phi = encoded.in_parameters(in_mean, in_log_scale)
-        for parameter, gradient in zip((*phi, *theta), (*in_phi, *in_theta[0]), strict=True):
+        for parameter, gradient in zip((*self.phi, *self.theta), (*in_phi, *in_theta[0]), strict=True):
             parameter.grad = gradient
-        return torch.cat(log_weights, 1)
+        return joined(log_weights, 1)
 
 
 class _Encoded:
@@ -75,10 +72,10 @@ class _Encoded:
     def in_parameters(self, mean: Tensor, log_scale: Tensor) -> list[Tensor]:
         """The derivative in each parameter, from those in the mean and in the log scale."""
         (x, lower, upper), (w2, w_mean, w_scale) = self.inputs, self.weights
-        second = tanh_backward_(torch.addmm(mean @ w_mean, log_scale, w_scale), upper)
-        first = tanh_backward_(second @ w2, lower)
+        second = tanh_backward_(torch.addmm(torch.mm(mean, w_mean), log_scale, w_scale), upper)
+        first = tanh_backward_(torch.mm(second, w2), lower)
         pairs = ((first, x), (second, lower), (mean, upper), (log_scale, upper))
-        return [part for error, given in pairs for part in (error.T @ given, error.sum(0))]
+        return [part for error, given in pairs for part in (torch.mm(error.T, given), error.sum(0))]
 
 
 class _Drawn:

@@ -95,13 +95,19 @@ class Generative(nn.Module):
 
 
 class Model(nn.Module):
-    """p(x, h) with parameters theta (`generative`), and q(h | x) with parameters phi (`recognition`)."""
+    """p(x, h) with parameters theta (`generative`), and q(h | x) with parameters phi (`recognition`).
+
+    `like` is one of them: of their dtype, on their device.
+    """
+
+    like: Tensor
 
     def __init__(self, generative: Generative, recognition: Recognition) -> None:
         super().__init__()
         self.recognition = recognition
         self.generative = generative
         self.fused = self._fused()
+        self.__dict__["like"] = like(self)  # not registered as one more parameter
 
     @property
     def theta(self) -> list[nn.Parameter]:
@@ -122,7 +128,7 @@ class Model(nn.Module):
 
     def noise(self, k: int, batch: int, randomness: torch.Generator) -> Noise:
         """The parameter-free randomness of `draw`, one `[k, batch, units]` tensor for each stochastic layer."""
-        return tuple(layer.noise(k, batch, randomness).to(like(self)) for layer in self.recognition.layers)
+        return tuple(layer.noise(k, batch, randomness).to(self.like) for layer in self.recognition.layers)
 
     def encode(self, x: Tensor) -> Encoded:
         """What the first layer of q makes of x, `[batch, units]` each: all of log w that needs no sample."""

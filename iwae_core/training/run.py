@@ -11,12 +11,13 @@ from torch import Tensor
 
 from iwae_core.bounds.lower import elbo, iwae_bound
 from iwae_core.bounds.weights import LogWeights
-from iwae_core.device import PROCESSOR, like
+from iwae_core.device import PROCESSOR
 from iwae_core.draws import Cotangents, Draws
 from iwae_core.estimators import ESTIMATORS, accumulate_gradient
 from iwae_core.estimators.counting import BACKWARDS, counting
 from iwae_core.models import MODELS, Encoded, Model, Noise
 from iwae_core.randomness import generator
+from iwae_core.training.adam import Adam
 from iwae_core.training.rows import surrogate_of_rows
 from iwae_core.training.spec import ExperimentSpec, RunSpec
 from iwae_core.training.starts import STARTS
@@ -27,7 +28,7 @@ Pulls = Callable[[Draws, slice], Cotangents]
 
 
 class Run:
-    """One model, its estimator and its optimiser (Adam with the paper's constants)."""
+    """One model, its estimator and its optimiser."""
 
     def __init__(
         self, spec: RunSpec, experiment: ExperimentSpec, pixel_means: Tensor, device: torch.device = PROCESSOR
@@ -42,9 +43,7 @@ class Run:
         self.theta, self.phi = self.model.theta, self.model.phi
         self.kept = 1.0  # the share of the rows of the last step that took part in its backward pass
         self.baseline = 0.0  # a running mean of log w, for estimators that subtract it
-        self.optimiser = torch.optim.Adam(
-            self.model.parameters(), experiment.learning_rate, betas=(0.9, 0.999), eps=1e-4, fused=True
-        )
+        self.optimiser = Adam(self.model.parameters(), experiment.learning_rate)
 
     def swap(self, estimator: str, k: int) -> None:
         """Go on with another estimator and k. The parameters are the same, so Adam keeps its moments."""
@@ -83,7 +82,7 @@ class Run:
 
         The minibatch passes in slices. The gradient is the sum over slices: exact, at the memory of one slice.
         """
-        log_weights = self._accumulate_gradient(x.to(like(self.model)), step).double()
+        log_weights = self._accumulate_gradient(x.to(self.model.like), step).double()
         mean_elbo, mean_iwae = (float(bound(log_weights).mean()) for bound in (elbo, iwae_bound))
         return mean_elbo, mean_iwae
 
@@ -146,7 +145,7 @@ class Run:
 
     def update(self, bounds: tuple[float, float]) -> None:
         """Follow the gradient."""
-        self.optimiser.step()
+        self.optimiser.update()
         self.baseline = 0.9 * self.baseline + 0.1 * bounds[0] if self.baseline else bounds[0]
 
     def broken(self, bounds: tuple[float, float]) -> str:

@@ -15,6 +15,7 @@ from iwae_core.estimators.counting import counting, thinned
 from iwae_core.models import MODELS, Model
 from iwae_core.models.burda import gaussian_mlp
 from iwae_core.models.sigmoid_belief import sigmoid_belief
+from iwae_core.training.adam import Adam
 from iwae_core.training.events import Failed, Progress, Record, decode, encode
 from iwae_core.training.loop import Experiment, train
 from iwae_core.training.run import Run
@@ -44,7 +45,7 @@ def run_of(model: str, name: str, c: float, images: int) -> tuple[Run, Tensor]:
     randomness = torch.Generator().manual_seed(1)
     run.estimator, run.model = replace(run.estimator, c=c), SIZES[model](randomness).double()
     run.theta, run.phi = run.model.theta, run.model.phi
-    run.optimiser = torch.optim.Adam(run.model.parameters())
+    run.optimiser = Adam(run.model.parameters(), 1e-3)
     return run, (torch.rand(images, len(PIXEL_MEANS), generator=randomness) < 0.4).double()
 
 

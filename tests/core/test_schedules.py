@@ -55,7 +55,7 @@ def test_every_optimiser_follows_the_schedule(monkeypatch: pytest.MonkeyPatch) -
         def spy(rates: list[float] = rates, optimiser: torch.optim.Optimizer = run.optimiser) -> None:
             rates.append(optimiser.param_groups[0]["lr"])
 
-        monkeypatch.setattr(run.optimiser, "step", spy)
+        monkeypatch.setattr(run.optimiser, "update", spy)
     assert sum(isinstance(event, Progress) for event in experiment.train()) == 9
     # 3280 parts of 9 steps: stage 6 begins after part 364, which is step 0.999; stage 7 after 1093, step 2.999.
     assert seen[0] == pytest.approx([0.01, 0.01 * 10 ** (-6 / 7), 0.01 * 10 ** (-6 / 7), *[0.001] * 6])

@@ -1,5 +1,7 @@
 """Training in lockstep, evaluation and what they report."""
 
+import copy
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +17,7 @@ from iwae_core.evaluation.estimate import estimate
 from iwae_core.evaluation.held_out import bound_curves, log_weights
 from iwae_core.models import MODELS
 from iwae_core.models.fused import FusedNetworks
+from iwae_core.training.adam import Adam
 from iwae_core.training.events import Event, Failed, Finished, Progress, Record, Snapshot, Started, decode, encode
 from iwae_core.training.loop import Experiment, load_models, train
 from iwae_core.training.run import Run
@@ -100,7 +103,7 @@ def test_micro_batches_give_the_gradient_of_the_whole_minibatch(
     gradients = []
     for rows in (10_000, 7):
         monkeypatch.setattr("iwae_core.training.run.ROWS", rows)
-        monkeypatch.setattr(run.optimiser, "step", lambda: None)
+        monkeypatch.setattr(run.optimiser, "update", lambda: None)
         run.baseline = -500.0
         run.step(x, 0)
         gradients.append([parameter.grad.clone() for parameter in run.model.parameters() if parameter.grad is not None])
@@ -168,6 +171,27 @@ def test_an_update_is_that_of_adam_with_the_constants_of_the_paper(name: str) ->
         run.update(bounds)
         for p, wanted in zip(parameters, expected, strict=True):
             torch.testing.assert_close(p.detach(), wanted, rtol=1e-4, atol=2e-7)
+
+
+def test_an_update_is_the_one_of_torch_to_the_bit() -> None:
+    sizes = ((30, 17), (17,), (5,))
+    ours, theirs = ([torch.linspace(-1, 1, math.prod(size)).view(size) for size in sizes] for _ in range(2))
+    fast, torchs = Adam(ours, 0.01), torch.optim.Adam(theirs, 0.01, betas=(0.9, 0.999), eps=1e-4, fused=True)
+    for step in range(6):
+        for index, pair in enumerate(zip(ours, theirs, strict=True)):
+            idle = index == step % 4  # no gradient: neither the parameter moves nor its count of steps
+            gradient = torch.randn(sizes[index], generator=torch.Generator().manual_seed(10 * step + index))
+            for parameter in pair:
+                parameter.grad = None if idle else gradient
+        for optimiser in (fast, torchs):
+            optimiser.param_groups[0]["lr"] = 0.01 / (step + 1)
+        fast.update()
+        torchs.step()
+        assert all(map(torch.equal, ours, theirs))
+        if step == 3:  # and it goes on from what is saved
+            fast.load_state_dict(copy.deepcopy(torchs.state_dict()))
+    states = (optimiser.state_dict()["state"] for optimiser in (fast, torchs))
+    assert all(torch.equal(a[name], b[name]) for a, b in zip(*(s.values() for s in states), strict=True) for name in a)
 
 
 def test_each_step_dreams_anew() -> None:
