@@ -7,7 +7,7 @@ and what is scaled is the narrow side of each matrix product.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import Any, NamedTuple
 
@@ -124,17 +124,22 @@ def tanh_backward_(error: Tensor, output: Tensor) -> Tensor:
 
 def _value(x: Tensor, h: Tensor, parameters: Sequence[Tensor]) -> Tensor:
     """The value alone, in the memory of one block of logits."""
-    last, features = (parameters[-2], parameters[-1]), _inputs(h, parameters)[-1]
+    last, features = (parameters[-2], parameters[-1]), _inputs(h, parameters, _quick_tanh_)[-1]
     memory = features.new_empty(min(len(features), _rows(h)), len(last[0]))
     blocks = _blocks(x, h, features, last)
     return joined([_block_value(block, last, memory[: len(block.features)], differentiate=False) for block in blocks])
 
 
-def _inputs(h: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
+def _quick_tanh_(values: Tensor) -> Tensor:
+    """tanh to 2e-7 of 1, in place: on some processors torch's sigmoid is several times as fast as its tanh and exp."""
+    return values.mul_(2).sigmoid_().mul_(2).sub_(1)
+
+
+def _inputs(h: Tensor, parameters: Sequence[Tensor], tanh_: Callable[[Tensor], Tensor] = torch.tanh_) -> list[Tensor]:
     """What each layer is given, `[k x batch, units]`."""
     inputs, hidden = [h.reshape(-1, h.shape[-1])], parameters[:-2]
     for weight, bias in zip(hidden[::2], hidden[1::2], strict=True):
-        inputs.append(torch.addmm(bias, inputs[-1], weight.T).tanh_())
+        inputs.append(tanh_(torch.addmm(bias, inputs[-1], weight.T)))
     return inputs
 
 
@@ -188,13 +193,15 @@ def _logits(block: _Block, last: tuple[Tensor, Tensor], out: Tensor) -> Tensor:
 
 def _fast_normaliser(x: Tensor, logits: Tensor, differentiate: bool) -> Tensor:
     """sum log(1 + e^l) from one exponential for each unit, in place of the logits; leaves x - sigmoid(l) if wanted."""
-    odds = logits.exp_()
-    total = odds + 1 if differentiate else odds.add_(1)
     if differentiate:
+        odds = logits.exp_()
+        total = odds + 1
         torch.addcdiv(x, odds, total, value=-1, out=odds)
+    else:
+        total = logits.neg_().sigmoid_()  # upside down
     if total.shape[-1] % 8 == 0:  # one logarithm for each product of eight
         total = total.unflatten(-1, (8, -1)).prod(-2)
-    return total.log_().sum(-1)
+    return (total if differentiate else total.reciprocal_()).log_().sum(-1)
 
 
 class _InLatents(torch.autograd.Function):
