@@ -201,6 +201,25 @@ def test_logits_that_overflow_an_exponential(dtype: torch.dtype) -> None:
     assert h.grad.flatten().tolist() == pytest.approx(wanted, rel=1e-6)
 
 
+@pytest.mark.parametrize("flush", [False, True])
+def test_a_value_alone_keeps_its_digits_where_a_product_of_eight_is_too_small(flush: bool) -> None:
+    # 1 / (1 + e^l) of eight units multiplies to e^-80 to e^-110, and not all numbers so small have all bits.
+    (layer,) = layers((1, 8), dtype=torch.float32)
+    sizes = torch.arange(10, 13.75, 0.05).view(-1, 1, 1)
+    torch.set_flush_denormal(flush)
+    try:
+        with torch.no_grad():
+            layer.weight.fill_(1.0)
+            layer.bias.zero_()
+            x = torch.zeros(1, 8)
+            value = torch.cat([bernoulli_network_log_likelihood(x, size[None], [layer]) for size in sizes])
+    finally:
+        torch.set_flush_denormal(False)
+    torch.testing.assert_close(
+        value, -8 * torch.nn.functional.softplus(sizes.double())[..., 0].float(), rtol=5e-7, atol=0
+    )
+
+
 def test_logits_far_below_zero_keep_their_digits() -> None:
     # The digits of a rarely lit pixel: 1 - sigmoid would round e^-18 to a multiple of 6e-8.
     (layer,) = layers((1, 784), dtype=torch.float32)
