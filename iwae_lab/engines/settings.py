@@ -23,10 +23,10 @@ class EngineLimits:
     """
 
     slots: int = number(os.cpu_count() or 1, 1, 1000, "runs that train at the same time")
-    queue: int = number(100, 0, 100_000, "runs that may wait for a slot")
+    queue: int = number(200, 0, 100_000, "runs that may wait for a slot")
     unfinished: int = number(500, 1, 100_000, "unfinished runs in all, those that nobody watches included")
     per_visitor: int = number(12, 1, 100_000, "unfinished runs of one visitor, paused ones included")
-    per_address: int = number(90, 1, 100_000, "the same for all visitors from one address")
+    per_address: int = number(150, 1, 100_000, "the same for all visitors from one address")
     grace: float = number(120.0, 0.0, 1e9, "seconds until a run that nobody watches is paused")
     abandon: float = number(1800.0, 0.0, 1e9, "further seconds until it is stopped")
     quota_mb: float = number(2000.0, 0.0, 1e9, "MB of all runs on disk, beyond which the oldest go")
