@@ -107,6 +107,8 @@ def test_a_run_on_a_machine_that_is_cut_off_goes_on_elsewhere(
     finish(engine, experiment)
     assert engine.state(experiment) is State.COMPLETED
     assert events(engine.folder / experiment) == whole, "nothing is told twice, and to the bit what it would have been"
+    loaded = Path(f"/proc/{machines.scheduler.pid}/maps").read_text()
+    assert "libtorch" not in loaded, "a scheduler that loads the program answers nobody meanwhile"
 
 
 SERVER = """

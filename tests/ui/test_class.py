@@ -16,7 +16,7 @@ SMALL = """() => [...document.querySelectorAll('body *')].filter((e) => {
   const text = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
   const { width, height } = e.getBoundingClientRect();
   const { fontSize, visibility } = getComputedStyle(e);
-  const index = e.tagName === 'tspan' && e.getAttribute('style')?.includes('70%');
+  const index = e.matches('msub > :last-child') || (e.matches('tspan') && e.getAttribute('style')?.includes('70%'));
   return text && width && height && visibility !== 'hidden' && !index && parseFloat(fontSize) < 20
     && !['SCRIPT', 'STYLE'].includes(e.tagName);
 }).map((e) => `${e.textContent.trim()} ${getComputedStyle(e).fontSize}`)"""

@@ -149,5 +149,11 @@ def _begin(client: Any, remote: Remote) -> None:
     """Have Dask give an attempt a thread of its worker, whether a server is there or not."""
     from distributed import fire_and_forget
 
+    # The scheduler looks at what it hands on. A function inside another is sent whole, so it imports nothing for that.
+    def iterate(experiment_id: str, attempt: int) -> None:
+        from iwae_lab.engines.cluster import site as there
+
+        there.iterate(experiment_id, attempt)
+
     key = "-".join(map(str, ("run", *remote.key)))
-    fire_and_forget(client.submit(site.iterate, *remote.key, key=key, workers=[remote.worker], pure=False))
+    fire_and_forget(client.submit(iterate, *remote.key, key=key, workers=[remote.worker], pure=False))

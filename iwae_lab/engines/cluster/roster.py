@@ -118,8 +118,13 @@ class Roster:
             self.tell("the cluster has no workers at the moment")
 
     def lost(self) -> None:
-        """The scheduler does not answer: nothing is known of any worker, and what goes on there may go on."""
+        """The scheduler does not answer: nothing is known of any worker, and what goes on there may go on.
+
+        What was to begin may have been lost on the way, so it is begun again; what has begun does not mind.
+        """
         self.seats.clear()
+        for remote in self.remotes.values():
+            remote.begun = False
         self.trouble = SILENT
 
     def refuse(self, worker: str, reason: str) -> None:
