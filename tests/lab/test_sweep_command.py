@@ -116,7 +116,7 @@ def finished(engine: Engine, specs: list[ExperimentSpec]) -> list[Row]:
 def test_a_sweep_on_two_machines_one_of_which_is_cut_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    specs = members(BASE, ["vae", "iwae"], [1, 2], [0, 1, 2], ["one_layer", "one_layer_2d"])
+    specs = members(BASE, ["vae", "iwae"], [1, 2], [0, 1, 2], ["one_layer", "two_layer"])
     assert len(specs) == 24
     with monkeypatch.context() as patch:
         patch.setattr(sweeping, "LOOK", 0.0)
