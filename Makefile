@@ -13,7 +13,7 @@ test: lint
 	browser=$$(tools/chromium.sh $(BIN)/python) && CHROMIUM="$$browser" $(BIN)/pytest -n 2 --dist loadfile
 
 # Hundreds of runs started and stopped on a server while workers are killed and hostile clients are about;
-# SOAK="--runs 60 --visitors 10 --kill-every 5" is a short one.
+# SOAK="--runs 60 --visitors 10 --kill-every 5" is a short one, --cluster 3 has a cluster of three workers train.
 soak: .venv/dev
 	$(BIN)/python -m tools.soak $(SOAK)
 

@@ -4,7 +4,8 @@ Visitors open the page of a server as it is shipped, start runs, watch each for 
 training or paused; one in twenty they leave until the end. Ten watch a run that goes on all the time, ten hostile
 clients do what those of `tools.hostile` do, and every few seconds a worker is killed. Exit code 1, and a line for each,
 if a run was lost, made a step twice or left one out, if a process, a descriptor or half a file was left behind, if
-memory grew by more than 5 per cent, or if those who watch got too little.
+memory grew by more than 5 per cent, or if those who watch got too little. With `--cluster N` a cluster of N workers
+trains, and these are killed, or what trains beside one.
 """
 
 import argparse
@@ -30,8 +31,10 @@ from websockets.exceptions import ConnectionClosed
 from benchmarks.classroom import Session, _train, laboratory
 from iwae_core.training.events import Failed, Finished, Progress
 from iwae_lab.engines import Engine, open_engine
+from iwae_lab.engines.settings import SCHEDULER
 from iwae_lab.records.folder import LOG, SPEC
 from iwae_lab.records.log import LogReader, outcome
+from tools.cluster import Cluster, clustered
 from tools.faults import VIEWERS, Viewer
 from tools.hostile import KINDS
 from tools.server import besieged, children, memory, served
@@ -58,8 +61,8 @@ class Taken(NamedTuple):
 class Soak:
     """Visitors, and whoever kills workers, on one server."""
 
-    def __init__(self, folder: Path, server: int, watched: str) -> None:
-        self.folder, self.server, self.watched = folder, server, watched
+    def __init__(self, folder: Path, server: int, watched: str, cluster: Cluster | None) -> None:
+        self.folder, self.server, self.watched, self.cluster = folder, server, watched, cluster
         self.started: list[str] = []
         self.kills = self.refusals = 0
         self.stops: list[float] = []
@@ -158,7 +161,10 @@ class Soak:
         while True:
             await asyncio.sleep(every)
             await self._killing.wait()
-            if workers := children(self.server):
+            if self.cluster:
+                self.cluster.kill()
+                self.kills += 1
+            elif workers := children(self.server):
                 os.kill(random.choice(workers), signal.SIGKILL)
                 self.kills += 1
 
@@ -166,9 +172,16 @@ class Soak:
         """What the server takes once every run but the one that is watched has ended."""
         self._killing.clear()
         await asyncio.sleep(QUIET)
-        await _wait_for(lambda: len(children(self.server)) == 1 + (outcome(self.folder / self.watched / LOG) is None))
+        await _wait_for(self._alone)
         self._killing.set()
         return Taken(memory(self.server), len(os.listdir(f"/proc/{self.server}/fd")), len(children(self.server)))
+
+    def _alone(self) -> bool:
+        """Whether what is watched is all that trains. A worker of a cluster keeps the process of the last run."""
+        if self.cluster:
+            ends = [outcome(log) for log in self.folder.glob(f"*/{LOG}") if log.parent.name != self.watched]
+            return None not in ends and len(self.cluster.processes()) <= len(self.cluster.workers)
+        return len(children(self.server)) == 1 + (outcome(self.folder / self.watched / LOG) is None)
 
 
 async def press(cookie: str, query: str, button: str) -> str:
@@ -217,17 +230,26 @@ def _lost(engine: Engine, run: str) -> Iterator[str]:
 
 async def soak(folder: Path, options: argparse.Namespace) -> list[str]:
     """Let all of it happen; returns what is wrong."""
-    with served(folder, PORT, IWAE_SLOTS=str(options.slots + 1), IWAE_QUOTA_MB="100000") as server:
+    with clustered(options.cluster) as cluster, served(folder, PORT, **_settings(options, cluster)) as server:
+        if cluster:
+            await _wait_for(lambda: len(cluster.processes()) >= len(cluster.workers))  # the server has found them
         watched = await _train(ADDRESS, folder, 5, "&batch_size=5")
-        tried = Soak(folder, server.pid, watched)
+        tried = Soak(folder, server.pid, watched, cluster)
         with besieged(ADDRESS, HOSTILE, watched, 1):
             bad = await tried.run(options)
-        workers = children(server.pid)
+        workers = [*children(server.pid), *(cluster.processes() if cluster else [])]
         server.terminate()
         code = await asyncio.to_thread(server.wait, 60)
+    if cluster:
+        await asyncio.sleep(2)  # what trains beside a worker of a cluster saves first
     bad += [f"process {pid} outlives the server" for pid in workers if Path(f"/proc/{pid}").exists()]
     bad += [f"the server's exit code is {code}"] if code else []
     return bad + problems(folder, watched, tried.started)
+
+
+def _settings(options: argparse.Namespace, cluster: Cluster | None) -> dict[str, str]:
+    more = {SCHEDULER: cluster.address} if cluster else {"IWAE_SLOTS": str(options.slots + 1)}
+    return {"IWAE_QUOTA_MB": "100000", **more}
 
 
 def main() -> int:
@@ -237,6 +259,7 @@ def main() -> int:
     parser.add_argument("--visitors", type=int, default=50)
     parser.add_argument("--slots", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--kill-every", type=float, default=20.0, metavar="SECONDS")
+    parser.add_argument("--cluster", type=int, default=0, metavar="N", help="workers of a cluster that trains")
     os.environ["IWAE_SECRET"] = secrets.token_hex(16)  # cookies of the visitors are made here
     with tempfile.TemporaryDirectory() as folder:
         bad = asyncio.run(soak(Path(folder), parser.parse_args()))
