@@ -13,13 +13,14 @@ from iwae_lab.engines.settings import EngineLimits
 
 
 class Death(NamedTuple):
-    """How something ended that had not told an end, whether it is of no use to try again, and whether it did nothing
-    to deserve it, as where its machine was taken away.
+    """How something ended that had not told an end, whether it is of no use to try again, whether it did nothing to
+    deserve it, as where its machine was taken away, and whether it was iterated at all.
     """
 
     reason: str
     final: bool = False
     innocent: bool = False
+    begun: bool = True
 
 
 class Backend(ABC):

@@ -217,7 +217,7 @@ class Engine:
 
     def trouble(self) -> str:
         """Why nothing can be started at present, in a sentence for visitors; empty if it can."""
-        return self.backend.trouble()
+        return self.backend.trouble() or self._supervisor.hindrance
 
     def census(self) -> Census:
         """How many experiments there are, for whoever watches the server."""

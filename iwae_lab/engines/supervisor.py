@@ -24,6 +24,7 @@ from iwae_lab.records.log import LogError, conclude
 LOGGER = logging.getLogger(__name__)
 RESTARTS = 2  # of an experiment whose process dies again and again without a new checkpoint
 PRUNE_EVERY = 60.0
+HINDERED = "Nothing can be started at the moment ({}). Runs wait until that is mended."
 
 
 class Supervisor:
@@ -35,6 +36,7 @@ class Supervisor:
         self._folders, self._histories, self._backend, self._limits = folders, histories, backend, limits
         self._prune_at = 0.0
         self._told: set[str] = set()
+        self.hindrance = ""  # why those whose turn it is cannot be started, in a sentence for visitors
         self.ended: Counter[str] = Counter()  # how experiments came to their ends
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._keep_tending, name="supervisor", daemon=True)
@@ -132,16 +134,18 @@ class Supervisor:
 
     def fill_slots(self) -> None:
         """Start those whose turn it is."""
-        self.jobs.slots = self.slots
+        self.jobs.slots, hindrance = self.slots, ""
         for job in [] if self._closing.is_set() else self.jobs.to_start():
             orders = job.opening()
             try:
                 self._backend.start(job.experiment_id, self._folder(job), orders)
             except OSError as error:  # not now; the next look tries again
                 job.orders = orders
+                hindrance = HINDERED.format(error.strerror) if error.strerror else ""
                 self._tell(f"cannot start experiment {job.experiment_id}", error)
-                return
+                break
             job.phase = Phase.STARTED
+        self.hindrance = hindrance
 
     def _keep_tending(self) -> None:
         while not self._closing.wait(self._until_next()):
@@ -213,7 +217,7 @@ class Supervisor:
             return
         self._histories.forget(folder / LOG)
         job.phase = Phase.WAITING  # in its old place: it gets its slot back
-        job.restarts += 1
+        job.restarts += death.begun
 
     def _conclude(self, job: Job, end: Callable[[int], Finished | Failed]) -> None:
         """Write the end of a job that nothing iterates."""

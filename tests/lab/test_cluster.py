@@ -6,32 +6,38 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from iwae_core.training.events import Progress
+from iwae_core.training.events import Failed, Progress
 from iwae_lab.engines import Engine, State, open_engine
 from iwae_lab.engines.cluster import roster
 from iwae_lab.engines.cluster.backend import Cluster
 from iwae_lab.engines.cluster.identity import identity
+from iwae_lab.engines.cluster.site import FULL
 from iwae_lab.engines.protocol import Checkpoint, Pause, Resume, Step, Stop
 from iwae_lab.engines.settings import SCHEDULER
+from iwae_lab.engines.supervisor import HINDERED
 from iwae_lab.records.folder import CHECKPOINT, LOG
 from iwae_lab.records.log import read_log
 from tests.support.cluster import ROOT, Machines
 from tests.support.running import (
+    LARGE,
     LIMITS,
     LONG,
     MIDDLE,
     another,
     dismiss,
     events,
+    filled,
     finish,
     linux,
     reach,
     ready,
+    small_disk,
     trained,
     wait_until,
 )
@@ -48,7 +54,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 @pytest.fixture(scope="module")
 def machines() -> Iterator[Machines]:
-    machines = Machines(2)
+    machines = Machines(2, IWAE_MEMORY_MB="900")
     yield machines
     machines.close()
 
@@ -173,6 +179,63 @@ def test_a_paused_run_is_found_paused(engine: Engine) -> None:
     reach(again, experiment, 5)
     assert again.restarts(experiment) == 0
     dismiss(again)
+
+
+def test_too_little_memory_and_too_little_space(
+    tmp_path: Path, machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SCHEDULER, machines.address)
+    monkeypatch.setattr("iwae_lab.engines.engine.require_memory", lambda *_: None)  # this server allows more
+    with ExitStack() as mounted:
+        page = mounted.enter_context(small_disk(tmp_path / "runs", 10))
+        engine = ready(open_engine("cluster", page, LIMITS))
+        disks = {at.address: mounted.enter_context(small_disk(at.folder, 120)) for at in machines.workers}
+        small, large = engine.submit(LONG), engine.submit(LARGE)
+        places = {run: remote.worker for run, remote in backend(engine)._remotes.items()}
+        reach(engine, small, 1)
+        finish(engine, large)
+        assert told(engine, large).startswith("out of memory: this run needs more than it may have; choose a smaller k")
+        reach(engine, small, engine.history(small).step + 1)
+
+        with filled(disks[places[large]]):
+            wait_until(lambda: backend(engine)._roster.seats[places[large]].refused == FULL)
+            damaged, waiting = engine.submit(LONG), engine.submit(LONG)
+            (page / damaged / CHECKPOINT).write_text("nothing of the kind")
+            almost = mounted.enter_context(ExitStack())
+            almost.enter_context(filled(disks[places[small]], 100))  # there is enough for what goes on there
+            until_told(engine, waiting, roster.OTHERS.format(FULL))
+            assert (engine.state(small), engine.state(waiting)) == (State.RUNNING, State.QUEUED)
+            engine.send(small, Stop())
+            finish(engine, small)
+            with filled(page):
+                almost.close()
+                until_told(engine, waiting, HINDERED.format("No space left on device"))
+                assert engine.state(waiting) is State.QUEUED
+            finish(engine, damaged)
+            assert "truncated or altered" in told(engine, damaged), "and the next is not kept from going on"
+            reach(engine, waiting, 1)
+            assert (engine.trouble(), engine.restarts(waiting)) == ("", 0)
+            with filled(page):
+                finish(engine, waiting)
+            assert told(engine, waiting).startswith("disk full: what it has made could not be kept")
+            assert not list(page.rglob("*.partial"))
+        dismiss(engine)
+
+
+def until_told(engine: Engine, experiment: str, trouble: str) -> None:
+    """Watch a run that waits until its page says why."""
+
+    def told() -> bool:
+        engine.touch(experiment)
+        return engine.trouble() == trouble
+
+    wait_until(told)
+
+
+def told(engine: Engine, experiment: str) -> str:
+    outcome = engine.history(experiment).outcome
+    assert isinstance(outcome, Failed)
+    return outcome.message
 
 
 def test_workers_with_another_program_are_refused(

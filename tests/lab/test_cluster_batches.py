@@ -1,17 +1,22 @@
 """What travels between a server and a worker of its cluster arrives once, whatever is lost or repeated on the way."""
 
+import errno
 import random
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from iwae_lab.engines.backend import Death
 from iwae_lab.engines.cluster import guest, site
-from iwae_lab.engines.cluster.messages import Ask, Deposit, Drop, Report
+from iwae_lab.engines.cluster.identity import identity
+from iwae_lab.engines.cluster.messages import Answer, Ask, Deposit, Drop, Report
 from iwae_lab.engines.cluster.placement import Placement
 from iwae_lab.engines.cluster.remote import Remote
-from iwae_lab.engines.cluster.site import Site
+from iwae_lab.engines.cluster.roster import OTHERS, Roster, Seat
+from iwae_lab.engines.cluster.site import FULL, Site
 from iwae_lab.engines.protocol import Order, Pause, Resume, Step, Stop, encode
 from iwae_lab.records import checkpoint
 from iwae_lab.records.folder import CHECKPOINT, LOG, SPEC
@@ -91,6 +96,10 @@ def test_a_run_goes_on_after_the_records_of_another_machine(made: Path, tmp_path
     assert len(events(tmp_path / "run")) == state["events"]
 
 
+def no_space(*_: object) -> Any:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 class Processes:
     """Worker processes that only note what they are told."""
 
@@ -128,6 +137,61 @@ def test_an_order_is_obeyed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert here.answer([], 10).busy == 0
     assert here.answer([Drop(RUN, 1)], 10).guests == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_cannot_be_written_keeps_new_runs_away_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(site, "WorkerProcesses", Processes)
+    here, new = Site(2, tmp_path), [Deposit(RUN, 2, {SPEC: b""}, 0, []), Ask(RUN, 2, 0, 0)]
+    assert here.answer([Deposit(RUN, 1, {SPEC: b""}, 0, [])], 10).suffers == ""
+    for broken in (guest.Guest, "arriving", no_space), (shutil, "disk_usage", lambda _: SimpleNamespace(free=1)):
+        here._again = 0.0
+        with monkeypatch.context() as patch:
+            patch.setattr(*broken)
+            for _ in range(2):
+                answer = here.answer([*new, Ask(RUN, 1, 0, 0)], 10)
+                assert (answer.guests, answer.suffers) == ([(RUN, 1)], FULL)
+                assert [report.attempt for report in answer.reports] == [1]
+    assert len(list(tmp_path.iterdir())) == 1, "nothing is left of those that could not be kept"
+    assert here.answer(new, 10).guests == [(RUN, 1), (RUN, 2)]
+
+
+def test_what_a_worker_cannot_take_goes_elsewhere_and_has_not_begun_again(made: Path, tmp_path: Path) -> None:
+    known = Roster()
+    known.seats = {worker: Seat(answers=True) for worker in ("tcp://there", "tcp://elsewhere")}
+    full, well = (Answer(identity(), 1, 0, [], [], suffers) for suffers in (FULL, ""))
+    known.hear("tcp://elsewhere", well)
+    for error in None, OSError("/a/path"):
+        known.hear("tcp://there", well)
+        run = known.remotes[RUN] = sent(tmp_path / "run")
+        assert known.slots() == 2
+        if error:
+            run.deposit = None  # it has arrived
+            known.fails("tcp://there", error)
+        else:
+            known.hear("tcp://there", full)
+        assert run.death
+        assert (run.death.innocent, run.death.begun) == (True, bool(error))
+        assert (known.room()[0], known.slots()) == ("tcp://elsewhere", 1)
+        known.only({"tcp://there"})
+        assert known.trouble == OTHERS.format("an error there (OSError)" if error else FULL), "without its path"
+        known.seats["tcp://elsewhere"] = Seat(threads=1, answers=True)
+
+
+def test_a_thread_is_free_once_its_worker_knows_it_and_no_sooner(tmp_path: Path) -> None:
+    known = Roster()
+    known.seats["tcp://there"] = Seat(answers=True)
+    run = known.remotes[RUN] = sent(tmp_path / "run")
+    run.deposit = None
+    known.hear("tcp://there", Answer(identity(), 1, 0, [run.key], []))
+    assert known.slots() == 1, "it has ended, which will be told next"
+    known.refuse("tcp://there", FULL)
+    assert known.slots() == 1, "it goes on there"
+    known.refuse("tcp://there", "")
+    run.close(Death("it was ended"))
+    known.linger("tcp://there")
+    assert known.slots() == 0
 
 
 def test_a_run_that_no_server_asks_for_is_forgotten_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

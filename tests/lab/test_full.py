@@ -22,13 +22,16 @@ from iwae_lab.engines.protocol import Checkpoint
 from iwae_lab.records.folder import LOG, SPEC
 from iwae_lab.records.log import EventLog, LogReader
 from tests.support.running import (
+    LARGE,
     LIMITS,
     LONG,
     SHORT,
     dismiss,
+    filled,
     finish,
     linux,
     reach,
+    small_disk,
     trained,
 )
 from tests.support.running import local as local
@@ -100,29 +103,24 @@ def test_a_record_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], capture_output=True).returncode:
-        pytest.skip("needs the right to mount a small file system")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
+    with small_disk(tmp_path / "disk", 3) as disk:
+        yield disk
 
 
 def test_a_disk_that_fills_up_ends_the_run_and_nothing_else(tiny_disk: Path) -> None:
     engine = open_engine("local", tiny_disk, LIMITS)
     experiment = engine.submit(LONG)
     reach(engine, experiment, 2)
-    subprocess.run(["dd", "if=/dev/zero", f"of={tiny_disk / 'ballast'}"], capture_output=True)
-    engine.send(experiment, Checkpoint())
-    finish(engine, experiment)
-    outcome = engine.history(experiment).outcome
-    assert isinstance(outcome, Failed)
-    assert outcome.message.startswith("disk full")
-    assert not list((tiny_disk / experiment).glob("*.partial"))
-    with pytest.raises(OSError, match="No space"):
-        engine.submit(LONG)
-    assert sorted(path.name for path in tiny_disk.iterdir()) == sorted([".servers", experiment, "ballast"])
-    (tiny_disk / "ballast").unlink()
+    with filled(tiny_disk):
+        engine.send(experiment, Checkpoint())
+        finish(engine, experiment)
+        outcome = engine.history(experiment).outcome
+        assert isinstance(outcome, Failed)
+        assert outcome.message.startswith("disk full")
+        assert not list((tiny_disk / experiment).glob("*.partial"))
+        with pytest.raises(OSError, match="No space"):
+            engine.submit(LONG)
+        assert sorted(path.name for path in tiny_disk.iterdir()) == sorted([".servers", experiment, "ballast"])
     engine.recover(experiment)
     reach(engine, experiment, 2)
     dismiss(engine)
@@ -134,7 +132,7 @@ def test_a_run_beyond_its_memory_fails_alone(tmp_path: Path, monkeypatch: pytest
     )  # as if the estimate were wrong
     engine = open_engine("local", tmp_path, replace(LIMITS, memory_mb=900))
     small = engine.submit(LONG)
-    large = engine.submit(ExperimentSpec(runs=(RunSpec("vimco", 5000, "sbn_3"),), batch_size=100))
+    large = engine.submit(LARGE)
     finish(engine, large)
     outcome = engine.history(large).outcome
     assert isinstance(outcome, Failed)

@@ -47,6 +47,11 @@ class Machine:
             "--local-directory", self._folder.name, "--worker-port", self.address.rpartition(":")[2], **environment,
         )  # fmt: skip
 
+    @property
+    def folder(self) -> Path:
+        """Where it keeps its runs."""
+        return next(path for path in Path(self._folder.name).glob("*/worker-*") if path.is_dir())
+
     def cut_off(self) -> None:
         """Neither answers nor ends from now on."""
         for pid in family(self.process.pid):

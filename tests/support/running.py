@@ -2,9 +2,11 @@
 
 import atexit
 import os
+import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,6 +40,8 @@ HEAVY = ExperimentSpec(
     eval_k=1,
     swaps=(Swap(run=0, step=3, estimator="iwae", k=5000),),
 )
+# Takes more than 900 MB at its first step.
+LARGE = ExperimentSpec(runs=(RunSpec("vimco", 5000, "sbn_3"),), batch_size=100, eval_images=2, eval_k=1)
 LIMITS = EngineLimits(slots=2, tick=0.05, away=1e6)
 linux = pytest.mark.skipif(not Path("/proc").exists(), reason="looks processes up in /proc")
 MakeEngine = Callable[..., Engine]
@@ -135,6 +139,29 @@ def local(tmp_path: Path) -> Iterator[Engine]:
     engine = open_engine("local", tmp_path / "runs", replace(LIMITS, hang=6.0))
     yield engine
     dismiss(engine)
+
+
+@contextmanager
+def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
+    """A folder that is a file system of its own."""
+    folder.mkdir(exist_ok=True)
+    options = f"size={megabytes}m"
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a small file system")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@contextmanager
+def filled(disk: Path, *megabytes: int) -> Iterator[None]:
+    """Nothing more can be written there for a while, or so much less than before."""
+    ballast = disk / "ballast"
+    counts = [f"count={count}" for count in megabytes]
+    subprocess.run(["dd", "if=/dev/zero", f"of={ballast}", "bs=1M", *counts], capture_output=True)
+    yield
+    ballast.unlink()
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:

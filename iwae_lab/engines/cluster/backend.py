@@ -26,16 +26,18 @@ class Cluster(Backend):
     def __init__(self, limits: EngineLimits) -> None:
         self._roster = Roster()
         self._lock, self._remotes = self._roster.lock, self._roster.remotes
+        self._unfit: dict[str, Death] = {}  # those that could not even be sent
         self._link = Link(scheduler(), limits, self._roster)
 
     def start(self, experiment_id: str, folder: Path, orders: Sequence[Order]) -> None:
-        """Choose the worker with most room; what there is to send goes with the next visit."""
+        """Choose the worker with most room; what there is to send goes with the next visit. Damaged, it has ended."""
         with self._lock:
             worker, processor = self._roster.room()
             try:
                 remote = Remote.sent(experiment_id, folder, worker, processor, orders)
-            except (CheckpointError, LogError) as error:
-                raise OSError(str(error)) from error
+            except (CheckpointError, LogError):  # which is no reason for others to wait
+                self._unfit[experiment_id] = Death("it could not be sent to a worker")
+                return
             self._remotes[experiment_id] = remote
             self._link.call(worker)
 
@@ -51,9 +53,10 @@ class Cluster(Backend):
         with self._lock:
             remote = self._remotes.get(experiment_id)
             if remote is None:
-                return Death("no worker holds it", innocent=True)
-            if at_once:
+                return self._unfit.pop(experiment_id, Death("no worker holds it", innocent=True))
+            if at_once and remote.death is None:
                 remote.close(Death("it was ended"))
+                self._roster.linger(remote.worker)
             if remote.death:
                 del self._remotes[experiment_id]
                 self._roster.over[remote.key] = remote.worker

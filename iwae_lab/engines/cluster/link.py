@@ -134,7 +134,7 @@ class Link:
                 self._roster.seats[worker].answers = False
                 raise answer
             if not isinstance(answer, Answer):
-                self._roster.refuse(worker, f"an error there ({type(answer).__name__}: {answer})")
+                self._roster.fails(worker, answer)
                 return True
             for remote in self._roster.hear(worker, answer):
                 _begin(client, remote)

@@ -57,10 +57,14 @@ class Report(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a worker says to a visit. Guests are the attempts it holds, ended or not."""
+    """What a worker says to a visit. Guests are the attempts it holds, ended or not.
+
+    What it suffers from, such as a full disk, keeps it from taking in others.
+    """
 
     identity: Identity
     threads: int
     busy: int  # of them
     guests: Sequence[Key]
     reports: Sequence[Report]
+    suffers: str = ""

@@ -12,7 +12,7 @@ from iwae_lab.engines.cluster.remote import Remote
 LOGGER = logging.getLogger(__name__)
 SILENT = "The cluster that trains does not answer. Runs wait here, or go on there, until it does."
 EMPTY = "The cluster that trains has no workers at the moment. Runs wait until it has."
-OTHERS = "The workers of the cluster cannot train for this page: they have {}. Runs wait until they have the same."
+OTHERS = "The workers of the cluster cannot train for this page: they have {}. Runs wait until that is mended."
 
 
 @dataclass
@@ -63,7 +63,8 @@ class Roster:
     def slots(self) -> int:
         """How many attempts of this server there is room for, those included that are here."""
         with self.lock:
-            return sum(seat.threads_left for seat in self.seats.values())
+            found = self.seats.items()
+            return sum(seat.threads_left if seat.useful else len(self.at(worker)) for worker, seat in found)
 
     def at(self, worker: str) -> list[Remote]:
         """The attempts that go on at a worker."""
@@ -81,11 +82,11 @@ class Roster:
         """Take in what a worker has answered; returns those attempts that have arrived there, and are to be begun."""
         seat, guests, own = self.seats[worker], set(answer.guests), self.at(worker)
         seat.answers, seat.threads, seat.processor = True, answer.threads, answer.identity.processor
-        seat.busy = answer.busy - sum(remote.key in guests for remote in own)
-        self.refuse(worker, ", ".join(identity().differences(answer.identity)))
+        seat.busy = max(0, answer.busy - sum(remote.key in guests for remote in own))  # an own one may have ended
+        self.refuse(worker, ", ".join(filter(None, [*identity().differences(answer.identity), answer.suffers])))
         for remote in own:
             if remote.key not in guests:
-                remote.close(Death("its worker does not hold it", innocent=True))
+                remote.close(Death("its worker does not hold it", innocent=True, begun=not remote.deposit))
         for report in answer.reports:
             if (told := self.remotes.get(report.experiment_id)) and told.worker == worker:
                 told.hear(report)
@@ -104,6 +105,18 @@ class Roster:
         self.seats[worker].answers = False
         for remote in self.at(worker):
             remote.close(Death(f"its machine did not answer for {seconds:g} seconds", innocent=True))
+
+    def linger(self, worker: str) -> None:
+        """What has just been given up keeps its thread until that worker has been told."""
+        if seat := self.seats.get(worker):
+            seat.busy += 1
+
+    def fails(self, worker: str, error: object) -> None:
+        """A worker answers with an error: what was there is begun elsewhere."""
+        self.tell("worker %s of the cluster fails: %r", worker, error)
+        self.refuse(worker, f"an error there ({type(error).__name__})")
+        for remote in self.at(worker):
+            remote.close(Death("its machine failed", innocent=True, begun=not remote.deposit))
 
     def only(self, present: set[str]) -> None:
         """Forget those workers that are not in the cluster any more."""

@@ -6,8 +6,8 @@ the middle of a step, and is held to its memory, as on a single machine.
 
 import logging
 import math
+import secrets
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +23,10 @@ from iwae_lab.engines.protocol import Leave, Order, decode
 from iwae_lab.engines.settings import from_environment
 
 LOOK = 0.02  # seconds between two looks at a process
+ROOM = 100e6  # bytes on disk below which no further experiment is taken in: its log, and a checkpoint three times
+RESPITE = 60.0  # seconds until a disk that could not be written is tried again
+FULL = "a disk that is full or cannot be written"
+LOGGER = logging.getLogger(__name__)
 
 
 class Site:
@@ -33,21 +37,18 @@ class Site:
         self._guests: dict[Key, Guest] = {}
         self._processes = WorkerProcesses(from_environment(), respite=math.inf)
         self._patience = math.inf
+        self._again = 0.0  # when its disk may be written again
         self._lock = threading.Lock()
 
     def answer(self, requests: Sequence[Request], patience: float) -> Answer:
-        """Do as a server asks; whom none asks for in so many seconds has to leave, and is forgotten in the end.
-
-        Raises:
-            OSError: what was brought cannot be written.
-        """
+        """Do as a server asks; whom none asks for in so many seconds has to leave, and is forgotten in the end."""
         with self._lock:
             self._patience = patience
             reports = [found for request in requests if (found := self._do(request))]
             for key, guest in list(self._guests.items()):
                 if self._forsaken(guest):
                     self._forget_if_over(key, guest)
-            return Answer(identity(), self._threads, self._busy, list(self._guests), reports)
+            return Answer(identity(), self._threads, self._busy, list(self._guests), reports, self._suffers)
 
     def iterate(self, key: Key, closing: Callable[[], bool]) -> None:
         """See an attempt to its end, if it is here and has not begun: Dask repeats what it takes for lost.
@@ -72,12 +73,16 @@ class Site:
     def _busy(self) -> int:
         return sum(guest.death is None for guest in self._guests.values())
 
+    @property
+    def _suffers(self) -> str:
+        full = time.monotonic() < self._again or shutil.disk_usage(self._folder).free < ROOM
+        return FULL if full else ""
+
     def _do(self, request: Request) -> Report | None:
         key = (request.experiment_id, request.attempt)
         match request, self._guests.get(key):
-            case Deposit(), None if self._busy < self._threads:
-                folder = Path(tempfile.mkdtemp(prefix="iwae-", dir=self._folder)) / request.experiment_id
-                self._guests[key] = Guest.arriving(request, folder)
+            case Deposit(), None if self._busy < self._threads and not self._suffers:
+                self._take_in(key, request)
             case Drop(), Guest() as guest:
                 guest.dropped = True
                 self._forget_if_over(key, guest)
@@ -87,6 +92,17 @@ class Site:
                     self._tell(guest, decode(order))  # type: ignore[arg-type]
                 return guest.report(request)
         return None
+
+    def _take_in(self, key: Key, deposit: Deposit) -> None:
+        """Have a guest, if its folder can be written; its server sees whether it is here."""
+        place = self._folder / f"iwae-{secrets.token_hex(8)}"
+        try:
+            place.mkdir(0o700)
+            self._guests[key] = Guest.arriving(deposit, place / deposit.experiment_id)
+        except OSError as error:
+            LOGGER.error("a run cannot be kept here: %s", error)
+            self._again = time.monotonic() + RESPITE
+            shutil.rmtree(place, ignore_errors=True)
 
     def _tell(self, guest: Guest, order: Order) -> None:
         guest.had += 1
