@@ -11,11 +11,13 @@ import json
 import os
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
 from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 from benchmarks.classroom import PARTS, _key, _look, _train
 from tools.hostile import KINDS
@@ -36,10 +38,11 @@ class Viewer:
         """Watch for good."""
         looks = [json.dumps(_look(part, self.run), separators=(",", ":")) for part in PARTS]
         async for socket in connect(f"ws://{self.address}/live", max_size=None):
-            await socket.send(json.dumps(looks))
-            async for message in socket:
-                if _key(message) == looks[2]:
-                    self.updates.append(time.monotonic())
+            with suppress(ConnectionClosed):  # as a page does, begin again
+                await socket.send(json.dumps(looks))
+                async for message in socket:
+                    if _key(message) == looks[2]:
+                        self.updates.append(time.monotonic())
 
 
 async def health(address: str, times: list[float]) -> None:

@@ -47,7 +47,7 @@ HEAVY = "runs=iwae&k=5000&batch_size=100&eval_images=2&eval_k=1"
 HOSTILE = [*KINDS, "looks", "loop"]
 PATIENCE = 900.0  # seconds that one run may take to get a slot and to end
 QUIET = 75.0  # seconds after which what is not looked at is no longer kept in memory
-GROWTH, UPDATES = 0.05, 1.5
+GROWTH, UPDATES, LOOKS = 0.05, 1.5, 20
 
 
 class Taken(NamedTuple):
@@ -104,7 +104,7 @@ class Soak:
             f"{median(rates):.2f} updates a second ({min(rates):.2f})."
         )
         bad = [f"memory grew by {growth:.1%}"] if growth > GROWTH else []
-        bad += ["descriptors or processes are left"] if after[1:] > before[1:] else []
+        bad += ["descriptors or processes are left"] if any(a > b for a, b in zip(after[1:], before[1:], strict=True)) else []
         return bad + ([f"who watched got {median(rates):.2f} updates a second"] if median(rates) < UPDATES else [])
 
     async def visit(self, visitor: int, rounds: list[int], between: asyncio.Barrier) -> None:
@@ -173,7 +173,13 @@ class Soak:
         self._killing.clear()
         await asyncio.sleep(QUIET)
         await _wait_for(self._alone)
+        taken = [await self.take() for _ in range(LOOKS)]
         self._killing.set()
+        return Taken(*map(min, *taken))  # hostile clients come and go
+
+    async def take(self) -> Taken:
+        """What the server takes now, and a moment."""
+        await asyncio.sleep(0.5)
         return Taken(memory(self.server), len(os.listdir(f"/proc/{self.server}/fd")), len(children(self.server)))
 
     def _alone(self) -> bool:
@@ -233,10 +239,11 @@ async def soak(folder: Path, options: argparse.Namespace) -> list[str]:
     with clustered(options.cluster) as cluster, served(folder, PORT, **_settings(options, cluster)) as server:
         if cluster:
             await _wait_for(lambda: len(cluster.processes()) >= len(cluster.workers))  # the server has found them
-        watched = await _train(ADDRESS, folder, 5, "&batch_size=5")
+        watched = await _train(ADDRESS, folder, 5, "&batch_size=5&eval_images=50&eval_k=100")
         tried = Soak(folder, server.pid, watched, cluster)
         with besieged(ADDRESS, HOSTILE, watched, 1):
             bad = await tried.run(options)
+        bad += [f"the run that is watched has ended: {end}"] if (end := outcome(folder / watched / LOG)) else []
         workers = [*children(server.pid), *(cluster.processes() if cluster else [])]
         server.terminate()
         code = await asyncio.to_thread(server.wait, 60)

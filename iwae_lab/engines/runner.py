@@ -22,8 +22,9 @@ from iwae_lab.records.log import EventLog
 # Called with the seconds to wait for an order if there is none yet: 0 only looks, infinity waits for ever.
 Receive: TypeAlias = Callable[[float], Order | None]
 
-SAVE_FIRST = 5.0  # seconds of training before the first checkpoint
-SAVE_EVERY = 60.0  # and between any two later: what a killed process loses at most
+# Seconds of training before a process's first checkpoint; each further one comes after as long again as the process has
+# trained, and a minute at most. So one that is killed loses half of its work at most, and the next always gets on.
+SAVE_FIRST, SAVE_EVERY = 5.0, 60.0
 # What torch and the C++ library say when they are refused memory.
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "bad_alloc", "Cannot allocate", "can't start new thread")
 SLOW = 6.0  # seconds from one step to the next in slow motion: enough to read what the step did
@@ -93,7 +94,8 @@ class _Session:
         self._experiment = Experiment(spec, give_up=give_up)
         if state:
             restore(self._experiment, state)
-        self._save_at = clock.seconds() + (SAVE_EVERY if state else SAVE_FIRST)
+        self._began = clock.seconds()
+        self._save_at = self._began + SAVE_FIRST
         self._paused = self._slow = self._over = False
         self._look: Before | None = None  # before the step to be made, if it is to be shown
 
@@ -183,7 +185,7 @@ class _Session:
             return  # the state before is worth more
         self._log.sync()  # a checkpoint never knows of events that the log has lost
         seconds = self._clock.seconds()
-        self._save_at = seconds + SAVE_EVERY
+        self._save_at = seconds + min(SAVE_EVERY, max(SAVE_FIRST, seconds - self._began))
         state = self._experiment.state_dict()
         checkpoint.save(self._path, state | {"events": self._log.length, "seconds": seconds})
 

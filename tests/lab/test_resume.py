@@ -73,11 +73,15 @@ def test_a_run_can_be_interrupted_again_and_again(whole: Path, tmp_path: Path, m
 def test_checkpoints_come_by_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = folder_for(tmp_path / "run", SPEC_20)
     times: list[float] = []
+    save = checkpoint.save
     monkeypatch.setattr(runner.Clock, "seconds", lambda clock: 7.0 * len(kinds(folder, Progress)))
-    monkeypatch.setattr(checkpoint, "save", lambda path, state: times.append(state["seconds"]))
+    monkeypatch.setattr(checkpoint, "save", lambda path, state: (times.append(state["seconds"]), save(path, state)))
+    train_and_die(folder, after(99), 18)
+    # Every step takes 7 seconds. Then it is saved after twice the time, and after a minute once that is less.
+    assert times == [7.0, 14.0, 28.0, 56.0, 112.0]
+    del times[:]
     deque(run(folder), maxlen=0)
-    # Every step takes 7 seconds. The first is saved early, 9 further steps make a minute, the end is always saved.
-    assert times == [7.0, 70.0, 133.0, 140.0]
+    assert times == [119.0, 126.0, 140.0], "one that goes on is saved early again, and at its end"
 
 
 def test_a_stopped_run_goes_on(whole: Path, tmp_path: Path) -> None:
