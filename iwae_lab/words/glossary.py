@@ -4,6 +4,7 @@ Texts for people hold `{names}` of `TERMS`, which `say` replaces by the words of
 """
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -349,6 +350,7 @@ TERMS = {
 }
 
 
+@lru_cache(maxsize=512)
 def say(text: str, dialect: str) -> str:
     """The text with every `{term}` in the words of a dialect; `{Term}` begins a sentence."""
     for name, term in TERMS.items():

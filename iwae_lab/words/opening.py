@@ -1,5 +1,6 @@
 """What the first screen says before anything is loaded."""
 
+from functools import cache
 from typing import NamedTuple
 
 from iwae_lab.words.glossary import say
@@ -59,6 +60,7 @@ WORDS = Words(
 )
 
 
+@cache
 def opening_words(dialect: str) -> Words:
     """The texts in the words of a dialect."""
     said = {name: say(text, dialect) for name, text in WORDS._asdict().items() if isinstance(text, str)}

@@ -1,7 +1,10 @@
-"""Whose drawing comes next."""
+"""Whose drawing comes next, and whose page."""
 
+import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
+from threading import Event, Semaphore, Thread
 from typing import cast
 
 import pytest
@@ -10,6 +13,7 @@ from ui.live import turns
 from ui.live.hub import Reader
 from ui.live.scene import Look
 from ui.live.turns import Turns
+from ui.pages.gate import Gate
 
 
 @dataclass(eq=False)
@@ -94,3 +98,32 @@ def test_drawing_rests(monkeypatch: pytest.MonkeyPatch) -> None:
     assert order.rest() == pytest.approx(0.1 / turns.SHARE)
     now += 0.1 / turns.SHARE
     assert order.rest() <= 0
+
+
+def test_pages_are_drawn_a_few_at_a_time_in_the_order_in_which_they_came() -> None:
+    gate, inside, came = Gate(2), Semaphore(0), list[int]()
+
+    def draw(number: int, hold: Event) -> None:
+        with suppress(RuntimeError), gate.turn():
+            came.append(number)
+            inside.release()
+            hold.wait()
+            raise RuntimeError  # as Streamlit ends a script
+
+    holds = [Event() for _ in range(5)]
+    drawers = [Thread(target=draw, args=(number, hold)) for number, hold in enumerate(holds)]
+    for number, drawer in enumerate(drawers):
+        drawer.start()
+        if number < 2:
+            inside.acquire()
+        while len(gate._waiting) < number - 1:
+            time.sleep(0.001)
+    assert came == [0, 1]
+    for number in 1, 0, 2, 3, 4:
+        holds[number].set()
+        drawers[number].join()
+        if number < 3:
+            inside.acquire()
+    assert came == [0, 1, 2, 3, 4]
+    with gate.turn(), gate.turn():
+        pass

@@ -9,12 +9,19 @@ from iwae_lab.words.glossary import Dialect, say
 from iwae_lab.words.opening import ANSWER, TITLE, opening_words
 from ui.live.opening import opening_picture
 from ui.navigation import first_look
+from ui.pages.gate import Gate
+
+# Python goes from one thread that computes to the next every 5 ms. Among a hundred that draw, the event loop, which
+# sends what they draw and tells the server's health, would wait half a second for each of its turns.
+GATE = Gate(2)
 
 
 def show() -> None:
     """Draw the first screen, then the laboratory below it, for which the first visitor of a server waits."""
     _first_screen()
-    import_module("ui.pages.laboratory").show()
+    laboratory = import_module("ui.pages.laboratory")
+    with GATE.turn():
+        laboratory.show()
 
 
 def _first_screen() -> None:
