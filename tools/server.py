@@ -1,6 +1,7 @@
 """A server as it is shipped, in a process of its own, and what it uses: for the commands that put it to the test."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,14 @@ from benchmarks.classroom import ROOT, _wait
 
 @contextmanager
 def served(folder: Path, port: int, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A server that keeps its runs in this folder; it has ended afterwards."""
+    """A server that keeps its runs in this folder; it has ended afterwards.
+
+    Raises:
+        OSError: something else has the port, and would be put to the test instead.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
     command = [sys.executable, "-m", "streamlit", "run", "app.py", f"--server.port={port}"]
     environment = os.environ | {"IWAE_RUNS_DIR": str(folder)} | settings
     server = subprocess.Popen([*command, "--server.address=127.0.0.1"], cwd=ROOT, env=environment)
