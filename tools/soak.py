@@ -104,7 +104,11 @@ class Soak:
             f"{median(rates):.2f} updates a second ({min(rates):.2f})."
         )
         bad = [f"memory grew by {growth:.1%}"] if growth > GROWTH else []
-        bad += ["descriptors or processes are left"] if any(a > b for a, b in zip(after[1:], before[1:], strict=True)) else []
+        bad += (
+            ["descriptors or processes are left"]
+            if any(a > b for a, b in zip(after[1:], before[1:], strict=True))
+            else []
+        )
         return bad + ([f"who watched got {median(rates):.2f} updates a second"] if median(rates) < UPDATES else [])
 
     async def visit(self, visitor: int, rounds: list[int], between: asyncio.Barrier) -> None:
