@@ -30,15 +30,15 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the server of a module keeps its runs."""
+    """Where the server that tests share keeps its runs."""
     return tmp_path_factory.mktemp("runs")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def url(runs: Path) -> Iterator[str]:
-    """The program's own page, served for a module."""
+    """The program's own page: each test ends the runs it starts."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IWAE_RUNS_DIR", str(runs))
         with serve(APP) as url:
@@ -49,9 +49,9 @@ def url(runs: Path) -> Iterator[str]:
         time.sleep(0.05)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    """What the pages of a module share: a cache, so that a page appears sooner than to a first visitor."""
+    """What pages share: a cache, so that a page appears sooner than to a first visitor."""
     with browser.new_context(bypass_csp=True) as context:  # waiting for an expression evaluates text in the page
         yield context
 

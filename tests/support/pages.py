@@ -10,6 +10,8 @@ from tests.support.running import wait_until
 
 APP = Path(__file__).parents[2] / "app.py"
 RUN_LINK = re.compile(r"[?&]run=([0-9a-f]{32})")
+# Settings of a run that goes on until it is stopped, and takes little to step and to evaluate.
+SMALL = "k=2&batch_size=2&steps=1000000&eval_images=2"
 # Charts in the order of the page: against k, training curves, and one of "what the models learned" if it is a chart.
 BOUNDS, CURVES, PANEL = (f"document.querySelectorAll('.live-chart-plot')[{index}]" for index in range(3))
 PICTURE, FLOW = ".opening-plot", ".flow circle"
@@ -72,11 +74,8 @@ def settle(page: Page) -> None:
     expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
 
 
-def train(page: Page, k: int = 2, batch: int = 2, steps: int = 1_000_000) -> str:
-    """Choose small numbers, press Train and return the run's id."""
-    set_number(page, "training k: samples per image", str(k))
-    set_number(page, "images per minibatch", str(batch))
-    set_number(page, "training steps", str(steps))
+def train(page: Page) -> str:
+    """Press Train and return the run's id."""
     press(page, "Train")
     page.wait_for_url(RUN_LINK)
     match = RUN_LINK.search(page.url)

@@ -7,12 +7,12 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.pages import BOUNDS, STATUS, settle, stop, train, wait_for_step
+from tests.support.pages import BOUNDS, SMALL, STATUS, settle, stop, train, wait_for_step
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Page]
 # Visible text smaller than 20 pixels; an index may be smaller than what it stands at.
-SMALL = """() => [...document.querySelectorAll('body *')].filter((e) => {
+SMALL_TEXT = """() => [...document.querySelectorAll('body *')].filter((e) => {
   const text = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
   const { width, height } = e.getBoundingClientRect();
   const { fontSize, visibility } = getComputedStyle(e);
@@ -36,7 +36,7 @@ def student(browser: Browser) -> Iterator[Page]:
 
 
 def test_a_class_predicts_and_is_counted(open_page: Open, url: str, student: Page) -> None:
-    teacher = open_page(f"{url}/?eval_k=100&eval_images=10", 1280, 720)
+    teacher = open_page(f"{url}/?{SMALL}&eval_k=100", 1280, 720)
     experiment = train(teacher)
     wait_for_step(teacher, 3)
     teacher.get_by_role("button", name="Project").click()
@@ -44,7 +44,7 @@ def test_a_class_predicts_and_is_counted(open_page: Open, url: str, student: Pag
     teacher.wait_for_function(f"{BOUNDS}?._fullData?.length")
     settle(teacher)
     assert "projector=on" in teacher.url
-    assert teacher.evaluate(SMALL) == []
+    assert teacher.evaluate(SMALL_TEXT) == []
     assert teacher.evaluate("document.documentElement.scrollHeight <= innerHeight"), "everything is on one screen"
     student.goto(f"{url}/watch?run={experiment}")
     expect(student.locator(STATUS)).to_contain_text("Running: step")

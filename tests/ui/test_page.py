@@ -17,6 +17,7 @@ from tests.support.pages import (
     HEADLINE,
     PANEL,
     PICTURE,
+    SMALL,
     STATUS,
     button,
     open_settings,
@@ -64,7 +65,7 @@ def test_a_first_visitor_sees_the_recorded_experiment(open_page: Open, url: str)
 def test_the_first_screen_holds_the_question_the_answer_the_picture_and_train(
     open_page: Open, url: str, width: int, height: int
 ) -> None:
-    page = open_page(f"{url}/?k=2&batch_size=2&steps=1000000", width=width, height=height)
+    page = open_page(f"{url}/?{SMALL}", width=width, height=height)
     expect(page.locator(HEADLINE)).to_contain_text(re.compile(r"\+0\.\d\d ± 0\.\d\d nats\s+IWAE is ahead of VAE"))
     settle(page)
     first = page.get_by_role("heading", level=1), page.get_by_text("Because it climbs with k."), page.locator(PICTURE)
@@ -136,7 +137,7 @@ def test_no_page_does_what_its_policy_forbids(browser: Browser, url: str, path: 
 
 
 def test_training_from_start_to_stop(open_page: Open, url: str, runs: Path) -> None:
-    page = open_page(url)
+    page = open_page(f"{url}/?{SMALL}")
     experiment = train(page)
     # Four short curves: those of the recorded experiment are long.
     page.wait_for_function(f"{CURVES}._fullData?.length == 4 && {CURVES}._fullData[0].y.length < 300")
@@ -192,7 +193,7 @@ def test_train_takes_the_numbers_on_the_screen_however_fast_it_is_pressed(open_p
 
 
 def test_any_estimators_on_any_model(open_page: Open, url: str) -> None:
-    page = open_page(f"{url}/?runs=vae,iwae&model=sbn_1&k=2&batch_size=2&steps=100000")
+    page = open_page(f"{url}/?runs=vae,iwae&model=sbn_1&{SMALL}")
     # What cannot be trained is refused, with what can be: VAE needs continuous latent variables.
     expect(page.get_by_text(re.compile("VAE needs continuous.*choose REINFORCE, LOO in its place"))).to_be_visible()
     expect(button(page, "Train")).to_be_disabled()
@@ -235,7 +236,7 @@ def test_bounds_move_while_training_and_time_goes_back(open_page: Open, url: str
 
 
 def test_every_plot_axis_and_panel(open_page: Open, url: str) -> None:
-    page = open_page(f"{url}/?k=5&batch_size=10&steps=40&eval_k=50&eval_images=20&model=one_layer_2d")
+    page = open_page(f"{url}/?k=5&batch_size=10&steps=40&eval_k=50&eval_images=5&model=one_layer_2d")
     press(page, "Train")
     expect(page.locator(STATUS)).to_contain_text("Completed: step 40", timeout=120_000)
     for label, words in (
@@ -304,8 +305,9 @@ def test_step_slow_motion_and_swap(open_page: Open, url: str) -> None:
 
 
 def test_an_experiment_of_one_step_completes(open_page: Open, url: str) -> None:
-    page = open_page(url)
-    train(page, steps=1)
+    page = open_page(f"{url}/?{SMALL}")
+    set_number(page, "training steps", "1")
+    train(page)
     expect(page.locator(STATUS)).to_contain_text("Completed: step 1 of 1", timeout=120_000)
     expect(button(page, "Train")).to_be_enabled()
 
@@ -343,7 +345,7 @@ def test_bad_data_are_told_on_the_page(open_page: Open, tmp_path: Path, monkeypa
     monkeypatch.setenv("IWAE_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("IWAE_RUNS_DIR", str(tmp_path / "runs"))
     with serve(APP) as url:
-        page = open_page(url)
+        page = open_page(f"{url}/?{SMALL}")
         train(page)
         expect(page.get_by_text("put the four MNIST files there")).to_be_visible(timeout=120_000)
         expect(button(page, "Train")).to_be_enabled()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.pages import BOUNDS, RUN_LINK, STATUS, settle, train, wait_for_step
+from tests.support.pages import BOUNDS, RUN_LINK, SMALL, STATUS, settle, train, wait_for_step
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Page]
@@ -21,7 +21,7 @@ SHIFT = """new Promise((told) => { let sum = 0; new PerformanceObserver((list) =
 
 
 def test_the_space_bar_presses_what_has_the_keyboard_and_holds_a_run_if_nothing_has(open_page: Open, url: str) -> None:
-    page = open_page(url)
+    page = open_page(f"{url}/?{SMALL}")
     settle(page)
     page.get_by_role("button", name="Take home").press("Space")
     expect(page.get_by_role("button", name="Every number (CSV)")).to_be_visible()

@@ -15,6 +15,7 @@ from iwae_core.training.spec import ExperimentSpec
 from tests.support.pages import (
     BOUNDS,
     RUN_LINK,
+    SMALL,
     STATUS,
     button,
     example,
@@ -33,7 +34,7 @@ Open = Callable[..., Page]
 
 
 def test_a_class_watches_and_the_owner_controls(open_page: Open, url: str, browser: Browser) -> None:
-    owner = open_page(url)
+    owner = open_page(f"{url}/?{SMALL}")
     experiment = train(owner)
     wait_for_step(owner, 3)
     with browser.new_context(bypass_csp=True) as stranger:  # other cookies: somebody else
@@ -64,7 +65,7 @@ def test_a_class_watches_and_the_owner_controls(open_page: Open, url: str, brows
 
 def test_a_double_click_starts_one_run_and_the_rest_wait_in_line(open_page: Open, url: str, runs: Path) -> None:
     before = len(list(runs.glob("*/spec.json")))
-    page = open_page(f"{url}/?k=2&batch_size=2&steps=1000000")
+    page = open_page(f"{url}/?{SMALL}")
     button(page, "Train").dblclick()
     page.wait_for_url(RUN_LINK)
     wait_for_step(page, 1)
@@ -72,7 +73,7 @@ def test_a_double_click_starts_one_run_and_the_rest_wait_in_line(open_page: Open
     pages = [page]
     while not pages[-1].get_by_text("in line").count():
         assert len(pages) < 20
-        pages.append(open_page(f"{url}/?k=2&batch_size=2&steps=1000000"))
+        pages.append(open_page(f"{url}/?{SMALL}"))
         press(pages[-1], "Train")
         expect(pages[-1].locator(STATUS)).to_contain_text(re.compile("Queued: number 1 in line|Running: step"))
     stop(pages[0])  # a place is free
@@ -171,7 +172,7 @@ def test_a_sweep_over_training_k(open_page: Open, url: str) -> None:
 
 
 def test_a_killed_worker_is_replaced_and_the_run_goes_on(open_page: Open, url: str, runs: Path) -> None:
-    page = open_page(url)
+    page = open_page(f"{url}/?{SMALL}")
     before = set(workers(runs))
     experiment = train(page)
     wait_for_step(page, 3)
