@@ -1,8 +1,8 @@
 """`python -m tools.record NAME FOLDER...`: a long training becomes a recording that ships, told in fewer records.
 
 Several folders hold trainings made apart, one after the other or on several machines, of what is one experiment: they
-agree in everything but their runs. Of the steps some are told, evenly spread; of the evaluations some, ever farther
-apart; the first and the last of each always. Seconds are those of the slowest training.
+agree in everything but their runs. Of the steps some are told, and of the evaluations, evenly spread; the first and the
+last of each always. Seconds are those of the slowest training.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def thinned(records: Sequence[Record], steps: int = STEPS, evaluations: int = EV
     made = [record.event.step for record in records if isinstance(record.event, Progress)]
     seen = [record.event.step for record in records if isinstance(record.event, Snapshot)]
     told = {made[round(at)] for at in np.linspace(0, len(made) - 1, steps)}
-    looks = {seen[round(at)] for at in np.geomspace(1, len(seen), evaluations) - 1}
+    looks = {seen[round(at)] for at in np.linspace(0, len(seen) - 1, evaluations)}
     kept = (record for record in records if _is_told(record, told, looks))
     return (replace(record, number=number) for number, record in enumerate(kept))
 
