@@ -1,5 +1,6 @@
 """The posterior, q and its samples in the latent plane."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from iwae_lab.figures.weights import digit_in_view
 from iwae_lab.history.history import History
 from iwae_lab.history.view import View
 
+GAP = 0.06  # between two panels, of the whole width
+SHOWN = 2.5  # standard deviations of q that are sure to be in view
 NO_PLANE = "A latent plane is drawn for models with one layer of two latent units."
 
 
@@ -22,7 +25,8 @@ def _plane(history: History, view: View) -> tuple[Snapshot, int, list[int]] | No
     found = digit_in_view(history, view)
     if found is None or not found[0].plane.size:
         return None
-    return *found, [run for run in range(len(history.labels)) if np.isfinite(found[0].plane_q[run]).all()]
+    runs = [run for run in range(len(history.labels)) if np.isfinite(found[0].plane_q[run]).all()]
+    return (*found, runs) if runs else None
 
 
 def _plane_summary(history: History, view: View) -> str:
@@ -56,8 +60,9 @@ def plane(history: History, view: View) -> go.Figure:
         return empty(shape, NO_PLANE)
     snapshot, digit, runs = found
     weights, traces = weighed(snapshot, digit, max(view.k, 1)).weights, []
+    middles, sides = zip(*(_square(snapshot, run, digit) for run in runs), strict=True)
     for place, run in enumerate(runs):
-        shape |= _panel(shape, place, len(runs))
+        shape |= _panel(shape, place, middles, max(sides) / 2)
         axes = {"xaxis": f"x{place + 1}", "yaxis": f"y{place + 1}"}
         h = snapshot.plane_samples[run, : weights.shape[1], digit].astype(np.float32)
         mean, scale = snapshot.plane_q[run, digit]
@@ -69,13 +74,23 @@ def plane(history: History, view: View) -> go.Figure:
     return go.Figure(traces, shape)
 
 
-def _panel(shape: dict[str, Any], place: int, panels: int) -> dict[str, Any]:
-    """The axes of one panel, their units equally long."""
-    name, width = str(place + 1) if place else "", 1 / panels
-    domain = [place * width + 0.04 * (place > 0), (place + 1) * width]
-    x = {"title": shape["xaxis"]["title"], "domain": domain, "anchor": f"y{place + 1}", "zeroline": False}
-    y = {"anchor": f"x{place + 1}", "scaleanchor": f"x{place + 1}", "constrain": "domain", "zeroline": False}
-    return {f"xaxis{name}": x, f"yaxis{name}": y | ({} if place else {"title": shape["yaxis"]["title"]})}
+def _square(snapshot: Snapshot, run: int, digit: int) -> tuple[Floats, float]:
+    """The middle and the side of a square around posterior and q."""
+    (x, y, half), (mean, scale) = snapshot.plane_box[run, digit], snapshot.plane_q[run, digit]
+    low = np.minimum([x - half, y - half], mean - SHOWN * scale)
+    high = np.maximum([x + half, y + half], mean + SHOWN * scale)
+    return (low + high) / 2, float(max(high - low))
+
+
+def _panel(shape: dict[str, Any], place: int, middles: Sequence[Floats], half: float) -> dict[str, Any]:
+    """The axes of one panel, their units as long as in the others: a wide q looks wide."""
+    name, width = str(place + 1) if place else "", (1 - GAP * (len(middles) - 1)) / len(middles)
+    across, up = ([float(at - half), float(at + half)] for at in middles[place])
+    left = place * (width + GAP)
+    x = {"title": shape["xaxis"]["title"], "range": across, "domain": [left, left + width], "anchor": f"y{place + 1}"}
+    y = {"range": up, "scaleanchor": f"x{place + 1}", "constrain": "domain", "anchor": f"x{place + 1}"}
+    y |= {} if place else {"title": shape["yaxis"]["title"]}
+    return {f"xaxis{name}": x | {"zeroline": False}, f"yaxis{name}": y | {"zeroline": False}}
 
 
 def _posterior(snapshot: Snapshot, run: int, digit: int) -> Trace:

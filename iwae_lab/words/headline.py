@@ -8,7 +8,7 @@ from iwae_core.training.starts import RANDOM
 from iwae_lab.history.history import History
 from iwae_lab.history.labels import chains
 from iwae_lab.history.verdict import Verdict, verdicts
-from iwae_lab.words.numbers import minus, plus_minus
+from iwae_lab.words.numbers import duration, minus, plus_minus
 
 CERTAIN = (
     f"Certain: more than {LEAST:g} nats, which other noise alone does not make, with an error of at most "
@@ -47,7 +47,7 @@ def _sentence(history: History, verdict: Verdict, formulas: bool) -> str:
     where = f"in {f'$L_{{{verdict.k}}}$' if formulas else f'L_{verdict.k}'} on {verdict.images:,} held-out images"
     if verdict.since is None:
         return f"{last} minus {first}, {where}: not certain yet."
-    since = f"certain since step {verdict.since.step:,}, {verdict.since.seconds:.1f} s"
+    since = f"certain since step {verdict.since.step:,}, {duration(verdict.since.seconds, 1)}"
     text = f"{last} is {_side(verdict)} {first}, {where}: {since}."
     if verdict.lead.mean > 0 and verdict.elbo.mean + 2 * verdict.elbo.stderr < 0:
         text += f" It gave up {minus(-float(verdict.elbo.mean), 1)} nats of ELBO for that."

@@ -21,6 +21,13 @@ def plus_minus(value: Estimate, sign: bool = False) -> str:
     return f"{minus(float(value.mean), 2, '+' if sign else '')} ± {2 * float(value.stderr):.2f}"
 
 
+def duration(seconds: float, digits: int = 0) -> str:
+    """Seconds with so many decimals up to a minute and a half, minutes up to an hour and a half, else hours."""
+    if seconds < 90:
+        return f"{seconds:.{digits}f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
     """A table in Markdown, so many columns aligned left and the others right.
 

@@ -21,7 +21,7 @@ from iwae_lab.history.reading import Reading
 from iwae_lab.words.glossary import TERMS as TERMS
 from iwae_lab.words.glossary import Dialect as Dialect
 from iwae_lab.words.glossary import say as say
-from iwae_lab.words.numbers import minus, plus_minus
+from iwae_lab.words.numbers import duration, minus, plus_minus
 from iwae_lab.words.opening import TITLE as TITLE
 
 QUESTION = (
@@ -160,8 +160,7 @@ def time_left(history: History) -> str:
     if history.spec is None or speed is None:
         return LOADING_WORKER
     seconds = (history.spec.steps - history.step) / speed
-    left = f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
-    return f"{speed:.3g} steps/s, {left} left"
+    return f"{speed:.3g} steps/s, {duration(seconds)} left"
 
 
 def readout(reading: Reading) -> list[list[str]]:

@@ -65,6 +65,15 @@ def test_the_plane_has_a_panel_for_each_run_that_has_one() -> None:
         assert (contour.z == seen.plane[run, 1]).all()
         assert [contour.x0, contour.x0 + 4 * contour.dx] == pytest.approx([0.5, 1.5])
         assert [contour.y0, contour.y0 + 4 * contour.dy] == pytest.approx([-2.5, -1.5])
+    spans = [figure.layout[axis].range for axis in ("xaxis", "yaxis", "xaxis2", "yaxis2")]
+    assert np.diff(spans).ravel() == pytest.approx(4 * [np.ptp(spans[0])]), "one scale for both models"
+    assert np.diff([figure.layout[axis].domain for axis in ("xaxis", "xaxis2")]).ravel() == pytest.approx([0.47, 0.47])
+    for run, (x, y) in enumerate(zip(spans[::2], spans[1::2], strict=True)):
+        reach = 2.5 * seen.plane_q[run, 1, 1]
+        for (low, high), middle, away in zip((x, y), seen.plane_q[run, 1, 0], reach, strict=True):
+            assert low <= middle - away < middle + away <= high
+        assert x[0] <= 0.5 < 1.5 <= x[1]
+        assert y[0] <= -2.5 < -1.5 <= y[1]
     outline = next(trace for trace in figure.data if trace.name == "IWAE k=5: q")
     mean, scale = seen.plane_q[1, 1]
     away = np.hypot((outline.x - mean[0]) / scale[0], (outline.y - mean[1]) / scale[1])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from iwae_core.evaluation.estimate import Estimate
-from iwae_lab.words.numbers import markdown, minus, plus_minus, true_minus
+from iwae_lab.words.numbers import duration, markdown, minus, plus_minus, true_minus
 
 
 def test_a_minus_sign_is_no_hyphen() -> None:
@@ -17,6 +17,13 @@ def test_the_range_is_two_standard_errors(mean: float, plain: str, signed: str) 
     value = Estimate(np.float64(mean), np.float64(0.25))  # type: ignore[arg-type]
     assert plus_minus(value) == f"{plain} ± 0.50"
     assert plus_minus(value, sign=True) == f"{signed} ± 0.50"
+
+
+def test_durations_are_told_in_a_unit_that_fits() -> None:
+    assert [duration(seconds, 1) for seconds in (2.04, 89.94, 90, 5399, 5400, 20241)] == [
+        "2.0 s", "89.9 s", "2 min", "90 min", "1.5 h", "5.6 h",
+    ]  # fmt: skip
+    assert duration(9.6) == "10 s"
 
 
 def test_a_table_has_a_row_a_line() -> None:
