@@ -63,7 +63,7 @@ def clustered(workers: int) -> Iterator[Cluster | None]:
     if not workers:
         yield None
         return
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # what trained beside one may still be saving
         cluster = Cluster(workers, Path(folder))
         try:
             yield cluster

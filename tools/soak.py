@@ -46,7 +46,7 @@ LIGHT = "runs=iwae&k=1&batch_size=1&steps=1000000&eval_images=2&eval_k=1"
 HEAVY = "runs=iwae&k=5000&batch_size=100&eval_images=2&eval_k=1"
 HOSTILE = [*KINDS, "looks", "loop"]
 PATIENCE = 900.0  # seconds that one run may take to get a slot and to end
-QUIET = 75.0  # seconds after which what is not looked at is no longer kept in memory
+QUIET = 130.0  # seconds after which closed pages, which Streamlit keeps for two minutes, are forgotten
 GROWTH, UPDATES, LOOKS = 0.05, 1.5, 20
 
 
