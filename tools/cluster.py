@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.classroom import ROOT
+from tools.browser import ROOT
 from tools.server import children
 
 PORT = 8745
@@ -23,7 +23,7 @@ class Cluster:
 
     def __init__(self, workers: int, folder: Path) -> None:
         self._folder = folder
-        self._scheduler = _dask("scheduler", "--host", "127.0.0.1", "--port", str(PORT), "--no-dashboard")
+        self._scheduler = dask("scheduler", "--host", "127.0.0.1", "--port", str(PORT), "--no-dashboard")
         self.workers = [self._worker() for _ in range(workers)]
 
     def kill(self) -> None:
@@ -49,12 +49,14 @@ class Cluster:
 
     def _worker(self) -> subprocess.Popen[bytes]:
         options = "--nthreads", "1", "--memory-limit", "0", "--no-dashboard", "--no-nanny"
-        return _dask("worker", self.address, *options, "--local-directory", str(self._folder))
+        return dask("worker", self.address, *options, "--local-directory", str(self._folder))
 
 
-def _dask(kind: str, *options: str) -> subprocess.Popen[bytes]:
+def dask(kind: str, *options: str, **environment: str) -> subprocess.Popen[bytes]:
+    """Start a scheduler or a worker, as its command does. With `CLUSTER_LOG` set it may say what it wants to."""
     command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", *options]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    quiet = None if os.environ.get("CLUSTER_LOG") else subprocess.DEVNULL
+    return subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=quiet)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from iwae_lab.engines.settings import SCHEDULER
 from iwae_lab.engines.supervisor import HINDERED
 from iwae_lab.records.folder import CHECKPOINT, LOG
 from iwae_lab.records.log import read_log
-from tests.support.cluster import ROOT, Machines
+from tests.support.cluster import Machines
 from tests.support.running import (
     LARGE,
     LIMITS,
@@ -42,6 +42,7 @@ from tests.support.running import (
     wait_until,
 )
 from tests.support.running import used_workers as used_workers
+from tools.browser import ROOT
 
 pytestmark = linux
 SPEC_30 = replace(MIDDLE, steps=30, eval_k=10)

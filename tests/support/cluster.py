@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,8 +16,7 @@ from distributed import Client
 from iwae_lab.engines.cluster.messages import Drop
 from iwae_lab.engines.cluster.site import site
 from tests.support.running import exists, wait_until
-
-ROOT = Path(__file__).parents[2]
+from tools.cluster import dask
 
 
 def address() -> str:
@@ -95,11 +93,6 @@ class Machines:
         self.scheduler.wait()
 
 
-def dask(kind: str, *options: str, **environment: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", *options]
-    return subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=QUIET)
-
-
 def vacate(scheduler: str) -> None:
     """End what goes on on a cluster without any server."""
     with Client(scheduler, set_as_default=False) as client:
@@ -111,7 +104,6 @@ def _drop_all(dask_worker: Any) -> int:
     return len(here.answer([Drop(*key) for key in list(here._guests)], math.inf).guests)
 
 
-QUIET = None if os.environ.get("CLUSTER_LOG") else subprocess.DEVNULL
 SHARED: list[Machines] = []
 
 
