@@ -179,6 +179,18 @@ def test_what_a_worker_cannot_take_goes_elsewhere_and_has_not_begun_again(made: 
         known.seats["tcp://elsewhere"] = Seat(threads=1, answers=True)
 
 
+def test_what_a_lost_connection_may_have_kept_from_beginning_is_begun_again(tmp_path: Path) -> None:
+    known = Roster()
+    run = known.remotes[RUN] = sent(tmp_path / "run")
+    arrived = Answer(identity(), 1, 1, [run.key], [])
+    for _ in range(2):
+        known.seats["tcp://there"] = Seat()
+        assert known.hear("tcp://there", arrived) == [run]
+        assert known.hear("tcp://there", arrived) == [], "it has begun"
+        known.lost()
+    run.leave()
+
+
 def test_a_thread_is_free_once_its_worker_knows_it_and_no_sooner(tmp_path: Path) -> None:
     known = Roster()
     known.seats["tcp://there"] = Seat(answers=True)
