@@ -20,6 +20,7 @@ from iwae_lab.arguments import requested
 from iwae_lab.cli.options import parser
 from iwae_lab.history.history import History
 from iwae_lab.history.verdict import verdicts
+from iwae_lab.shipped.manifest import manifest
 from iwae_lab.shipped.proof import PROOF
 from iwae_lab.shipped.recording import NAMES, recording
 from tools import tables
@@ -113,6 +114,15 @@ def test_recordings_of_an_iwae_show_its_lead_and_its_price(name: str) -> None:
     assert ahead > 1.5 * error, "IWAE leads at the largest k"
     assert own.mean < -3 * own.stderr, "and its own ELBO is worse"
     assert estimate(last.iwae[:, 0] - last.elbo).mean == pytest.approx(0, abs=1e-4), "equal at k = 1"
+
+
+def test_from_scratch_the_iwae_is_behind_first_and_ahead_in_the_end() -> None:
+    leads = {at.step: lead(at, 1)[0] for at in recording("long").snapshots}
+    own = {at.step: estimate(at.elbo[1] - at.elbo[0]).mean for at in recording("long").snapshots}
+    assert all(ahead > 0 if step > 10_000 else ahead <= 0 for step, ahead in leads.items())
+    assert all(ahead < 0 for step, ahead in own.items() if step), "never at the left end"
+    nll = [manifest()[name]["nll"] for name in ("vae_k50", "iwae_k50")]
+    assert f"in the end the IWAE leads by {nll[0] - nll[1]:.2f} nats on the 10,000\ntest images" in README
 
 
 def test_other_recordings_show_what_their_remarks_say() -> None:

@@ -51,9 +51,9 @@ PRESETS = (
     Preset(
         "From scratch",
         "Both from random weights, at the paper's falling rates, a thirtieth of its length: hours. The IWAE's dashed "
-        "line falls behind at once, and for some thousand steps its solid line too: a young model gains most while "
-        "every {draw} has to explain the image. Then it overtakes at the right end, and stays ahead; at the left end "
-        "it never does. Replay it with the slider below the plot.",
+        "line falls behind at once, and for some ten thousand steps its solid line too: a young model gains most "
+        "while every {draw} has to explain the image. Then it overtakes at the right end, and stays ahead; at the left "
+        "end it never does. Replay it with the slider below the plot.",
         "long",
         {
             "runs": "vae,iwae",
