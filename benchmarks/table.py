@@ -5,12 +5,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.comparisons import PEERS
+from benchmarks.comparisons import LIMITS, PEERS
 from iwae_lab.words import numbers
 
 BEGIN, END = "<!-- speed: written by iwae bench --write -->\n", "<!-- end of speed -->\n"
-COLUMNS = {"plain_torch": "plain torch", **PEERS}
-LIMITS = {"matmul": "matrix products", "matmul_bfloat16": "the same in bfloat16"}
+LIBRARIES = {"plain_torch": "plain torch", **PEERS}
+COLUMNS = {"core_counting": "rows that count", **LIBRARIES, **LIMITS}
 OTHERS = (
     ("one_sample", "core_one_sample", "core", "one-sample estimator: a step against one of the full gradient"),
     ("linearity", "core", "core", "ten times k: a step against one with the smaller k"),
@@ -39,19 +39,34 @@ def kinds(measured: Iterable[dict[str, Any]]) -> str:
 def training_table(results: Sequence[dict[str, Any]]) -> str:
     """A row for each batch size and k: steps a second, then how many times as long a step takes others."""
     ran = {entry["contestant"] for result in results for entry in result["entries"] if entry["seconds"]}
-    columns = {name: label for name, label in (COLUMNS | LIMITS).items() if name in ran}
+    columns = {name: label for name, label in COLUMNS.items() if name in ran}
     rows = []
     for result in results:
         if result["comparison"] == "training":
             ours, *others = result["entries"]
-            by_name = {other["contestant"]: other for other in others}
-            cells = [spread(ratios(by_name[name], ours)) for name in columns]
+            times = {other["contestant"]: spread(ratios(other, ours)) for other in others if other["seconds"]}
+            cells = [times.get(name, "") for name in columns]
             rows.append((f"{ours['batch']}, {ours['k']}", f"{1 / median(ours['seconds']):.3g}", *cells))
     return numbers.markdown(("batch, k", "this project, steps/s", *columns.values()), rows)
 
 
+def counting_line(entries: Sequence[dict[str, Any]]) -> str:
+    """How long the fastest library and the matrix products of a full step take beside rows that count."""
+    by_name = {entry["contestant"]: entry for entry in entries if entry["seconds"]}
+    ours = by_name["core_counting"]
+    against = {name: ratios(entry, ours) for name, entry in by_name.items()}
+    name = min(LIBRARIES.keys() & by_name, key=lambda library: against[library][1])
+    return (
+        f"- against rows that count (batch {ours['batch']}, k = {ours['k']}): the fastest library, {LIBRARIES[name]}, "
+        f"{spread(against[name])}, the matrix products of a full step {spread(against['matmul'])}"
+    )
+
+
 def other_lines(results: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """A line for each ratio that is not of a training step to another library's."""
+    """A line for each ratio that is not in the columns of the table."""
+    for result in results:
+        if any(entry["contestant"] == "core_counting" and entry["seconds"] for entry in result["entries"]):
+            yield counting_line(result["entries"])
     for comparison, above, below, text in OTHERS:
         for result in results:
             if result["comparison"] == comparison:

@@ -18,13 +18,13 @@ from iwae_core.training.spec import ExperimentSpec, RunSpec
 class Core(Contestant):
     """One run; on several cores as many runs side by side, one a core, as in an experiment."""
 
-    estimator = "iwae"
+    estimator, backward = "iwae", "all"
 
     def __init__(self, task: Task) -> None:
         super().__init__(task)
         self.models = task.threads
         prepare_process()
-        spec = RunSpec(self.estimator, task.k)
+        spec = RunSpec(self.estimator, task.k, backward=self.backward)
         experiment = ExperimentSpec((spec,), learning_rate=task.learning_rate)
         self.runs = [Run(spec, experiment, torch.full((784,), 0.5)) for _ in range(self.models)]
         self.threads = ThreadPoolExecutor(self.models, initializer=prepare_process)

@@ -245,6 +245,20 @@ def test_ratios_are_of_the_same_round() -> None:
     assert table.spread((1.0, 2.0, 3.0)) == "2.00× (1.00–3.00)"
 
 
+def test_rows_that_count_are_compared_with_the_fastest_library() -> None:
+    times = {"core": 1, "core_counting": 0.5, "plain_torch": 4, "numpyro_renyi": 2, "pyro_renyi": 3, "matmul": 0.75}
+    rows = [
+        {"comparison": "training", "cores": 1, "entries": entries}
+        for entries in (
+            [{"contestant": name, "batch": 20, "k": 50, "seconds": [seconds] * 2} for name, seconds in times.items()],
+            [{"contestant": name, "batch": 20, "k": 1, "seconds": [times[name]] * 2} for name in ("core", "matmul")],
+        )
+    ]
+    assert "| 20, 1 | 1 |  |  |  |  | 0.75× (0.75–0.75) |" in table.training_table(rows)
+    (line,) = table.other_lines(rows)
+    assert "NumPyro, 4.00× (4.00–4.00), the matrix products of a full step 1.50× (1.50–1.50)" in line
+
+
 def test_the_table_in_readme_is_of_the_results() -> None:
     text = table.BEGIN + table.kinds(results.stored()) + table.END
     assert text in (ROOT / "README.md").read_text(), "run iwae bench --write"
