@@ -46,7 +46,7 @@ LIGHT = "runs=iwae&k=1&batch_size=1&steps=1000000&eval_images=2&eval_k=1"
 HEAVY = "runs=iwae&k=5000&batch_size=100&eval_images=2&eval_k=1"
 HOSTILE = [*KINDS, "looks", "loop"]
 PATIENCE = 900.0  # seconds that one run may take to get a slot and to end
-QUIET = 130.0  # seconds after which closed pages, which Streamlit keeps for two minutes, are forgotten
+QUIET = 130.0  # seconds: Streamlit keeps closed pages for two minutes, and then until the next one is closed
 GROWTH, UPDATES, LOOKS = 0.05, 1.5, 20
 
 
@@ -175,8 +175,9 @@ class Soak:
     async def settled(self) -> Taken:
         """What the server takes once every run but the one that is watched has ended."""
         self._killing.clear()
-        await asyncio.sleep(QUIET)
         await _wait_for(self._alone)
+        await asyncio.sleep(QUIET)
+        await press(new_cookie(), "")
         taken = [await self.take() for _ in range(LOOKS)]
         self._killing.set()
         return Taken(*map(min, *taken))  # hostile clients come and go
@@ -194,8 +195,8 @@ class Soak:
         return len(children(self.server)) == 1 + (outcome(self.folder / self.watched / LOG) is None)
 
 
-async def press(cookie: str, query: str, button: str) -> str:
-    """Open a page and press a button, if it has it; returns the address that the page then has."""
+async def press(cookie: str, query: str, button: str = "") -> str:
+    """Open a page, press a button, if it has it, and close the page; returns the address that it then had."""
     async with laboratory(ADDRESS, cookie) as socket:
         session = Session(socket)
         await session.draw(query)

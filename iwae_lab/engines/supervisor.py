@@ -1,5 +1,6 @@
 """What happens by itself: slots, queue, who watches, processes that die, and space on disk."""
 
+import ctypes
 import logging
 import math
 import threading
@@ -66,6 +67,7 @@ class Supervisor:
             self._prune_at = now + PRUNE_EVERY
             self._prune()
             self._histories.tidy(PRUNE_EVERY)
+            _give_back_memory()
 
     def close(self) -> None:
         """Have every experiment saved, within `farewell` seconds for all of them, and end everything.
@@ -261,3 +263,9 @@ def _saved_step(folder: Path) -> int:
 def _version(path: Path) -> int:
     """Tells one checkpoint from the next; 0 for none."""
     return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def _give_back_memory() -> None:
+    """Have the system take back what is free: each thread's pool would keep what it once held, a checkpoint say."""
+    with suppress(OSError, AttributeError):  # another C library than glibc
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
