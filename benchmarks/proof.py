@@ -90,7 +90,7 @@ def proof(spec: ExperimentSpec) -> Proof:
         process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL)
         while running:
             running = process.poll() is None  # asked before the log is read, or the end of it could be missed
-            new, now = reader.new(), time.monotonic() - began
+            new, now = list(reader.new()), time.monotonic() - began
             clock |= {record.event.step: now for record in new if isinstance(record.event, Snapshot)}
             history.extend(new)
             time.sleep(POLL)

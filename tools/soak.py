@@ -230,7 +230,7 @@ def problems(folder: Path, watched: str, started: list[str]) -> list[str]:
 
 
 def _lost(engine: Engine, run: str) -> Iterator[str]:
-    records = LogReader(engine.folder / run / LOG).new()
+    records = list(LogReader(engine.folder / run / LOG).new())
     end = records[-1].event if records else None
     if not (isinstance(end, Finished) or (isinstance(end, Failed) and "3 times in a row" in end.message)):
         yield f"is {engine.state(run)}: {end}"

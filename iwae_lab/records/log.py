@@ -5,7 +5,7 @@ import lzma
 import os
 from collections.abc import Callable, Iterator
 from io import BytesIO
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -191,7 +191,7 @@ def _opened(path: Path) -> BinaryIO:
 
 
 class LogReader:
-    """Reads a log that may still be growing; `new()` returns what has come since the last call.
+    """Reads a log that may still be growing; `new()` tells what has come since the last call.
 
     An experiment that goes on from its checkpoint cuts its log: the reader notices, and begins again with record 0.
     """
@@ -202,42 +202,43 @@ class LogReader:
         self._length = 0
         self._doubtful = 0  # where a line could not be read, and everything was read again
 
-    def new(self) -> list[Record]:
-        """The complete lines written since; an unfinished last line waits for its end.
+    def new(self) -> Iterator[Record]:
+        """The complete lines written since, each read when it is asked for: all at once may be a hundred MB.
+
+        An unfinished last line waits for its end.
 
         Raises:
-            LogError: the next line is damaged, or the file cannot be read. The lines before have been returned.
+            LogError: the next line is damaged, or the file cannot be read. The lines before have been told.
         """
-        records: list[Record] = []
-        for line in self._since():
+        for told, line in enumerate(self._since()):
             try:
-                records.append(self._record(line))
+                yield self._record(line)
             except LogError:
-                if records:
-                    break
+                if told:
+                    return
                 if self._offset in (0, self._doubtful):
                     raise
                 # The log may have been cut, and have other lines at this place.
                 self._doubtful, self._offset, self._length = self._offset, 0, 0
-                return self.new()
-        return records
+                yield from self.new()
+                return
 
     def _record(self, line: bytes) -> Record:
         record = decode(line, self._path)
         if record.number != self._length:
             raise LogError(f"{self._path.name} is damaged: its record {self._length:,} is missing")
-        self._offset += len(line) + 1
+        self._offset += len(line)
         self._length += 1
         return record
 
-    def _since(self) -> list[bytes]:
+    def _since(self) -> Iterator[bytes]:
         with _opened(self._path) as file:
             if self._offset:
                 file.seek(self._offset - 1)
                 if file.read(1) != b"\n":  # the end of what was read last has gone
                     self._offset = self._length = 0
             file.seek(self._offset)
-            return file.read().split(b"\n")[:-1]
+            yield from takewhile(lambda line: line.endswith(b"\n"), file)
 
 
 def read_log(path: Path) -> Iterator[Record]:
