@@ -19,7 +19,7 @@ from websockets.sync.client import connect
 from websockets.typing import Origin
 
 from iwae_core.training.fields import SpecError
-from tests.support.running import wait_until
+from tests.support.running import linux, wait_until
 from tests.support.server import HTML, Server, command, server
 from tools.browser import ROOT
 from tools.server import memory
@@ -35,6 +35,7 @@ SETTINGS = {
     "IWAE_FRAME_ANCESTORS": "'self' https://course.example.org",
 }
 STREAM = "/_stcore/stream"
+POOL = 2**26  # bytes: glibc's pools begin at multiples of it
 
 
 @pytest.fixture(scope="module")
@@ -242,6 +243,14 @@ def status(small: Server) -> int:
         return small.ask("/", HTML).status
     except OSError:
         return 0
+
+
+@linux
+def test_its_threads_share_their_memory(strict: Server) -> None:
+    wait_until(strict.healthy)
+    maps = [line.split() for line in Path(f"/proc/{strict.process.pid}/maps").read_text().splitlines()]
+    pools = [words for words in maps if len(words) == 5 and int(words[0].partition("-")[0], 16) % POOL == 0]
+    assert sum("rw-p" in words for words in pools) <= 4, "two, and those of before they were counted"
 
 
 def test_few_open_files_are_not_used_up(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
-"""The server's process: how many files it may open, how its connections behave, what it logs, and how it ends."""
+"""The server's process: its files, memory and connections, what it logs, and how it ends."""
 
+import ctypes
 import logging
 import resource
 import signal
 import threading
 import time
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +21,7 @@ LOGGER = logging.getLogger(__name__)
 RESERVE = 500
 A_PAGE = 3  # open files of a page, beside its connections
 ENOUGH = 65_536
+ARENA_MAX, ARENAS = -8, 2  # glibc's number for the setting; its pools of memory
 NOISY = "asyncio", "streamlit", "uvicorn", "websockets"
 AGAIN = 60.0  # seconds until the same message is logged again
 
@@ -64,6 +67,12 @@ def possible(settings: ServerSettings) -> ServerSettings:
         files = "the system allows this server to open only %d files"
         LOGGER.warning(f"%d pages and %d connections at a time: {files}", pages, fewer.connections, soft)
     return fewer
+
+
+def share_memory() -> None:
+    """Have all threads share two pools of memory: each would keep one of its own as large as it has ever been."""
+    with suppress(OSError, AttributeError):  # another C library than glibc
+        ctypes.CDLL("libc.so.6").mallopt(ARENA_MAX, ARENAS)
 
 
 class _Once(logging.Filter):
