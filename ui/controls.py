@@ -89,16 +89,28 @@ def _swap(experiment: str) -> None:
     with st.popover("Swap", icon=":material/swap_horiz:", help=words.SWAP_HELP):
         st.caption(words.SWAP_HELP)
         runs = [f"{index + 1}: {run.label}" for index, run in enumerate(spec.runs)]
-        run = st.selectbox("run to swap", range(len(runs)), format_func=lambda index: runs[index], index=len(runs) - 1)
-        estimator = st.selectbox("from now on trained by", list(ESTIMATORS), format_func=estimator_label)
+        key = f"swap_{experiment}"
+        run = st.selectbox(
+            "run to swap",
+            range(len(runs)),
+            format_func=lambda index: runs[index],
+            index=len(runs) - 1,
+            key=f"{key}_run",
+        )
+        st.selectbox("from now on trained by", list(ESTIMATORS), format_func=estimator_label, key=f"{key}_estimator")
         allowed = limits(RunSpec)["k"]
-        k = st.number_input("with k", int(allowed.minimum), int(allowed.maximum), spec.runs[run].k)
-        if st.button("Swap now", type="primary"):
-            try:
-                engine().send(experiment, SwapNow(run, estimator, k), owner=visitor())
-                st.toast(f"Run {run + 1} goes on with {estimator_label(estimator)}, k = {k}.")
-            except (SpecError, NotOwnerError) as error:
-                st.error(plain(f"Not swapped: {error}."))
+        st.number_input("with k", int(allowed.minimum), int(allowed.maximum), spec.runs[run].k, key=f"{key}_k_{run}")
+        st.button("Swap now", type="primary", on_click=_swap_now, args=(experiment,))
+
+
+def _swap_now(experiment: str) -> None:
+    """What the inputs show when the button is pressed, which may be newer than the last run of this script."""
+    state, key = st.session_state, f"swap_{experiment}"
+    run, estimator = state[f"{key}_run"], state[f"{key}_estimator"]
+    k = state[f"{key}_k_{run}"]
+    with told("Not swapped"):
+        engine().send(experiment, SwapNow(run, estimator, k), owner=visitor())
+        st.toast(f"Run {run + 1} goes on with {estimator_label(estimator)}, k = {k}.")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A second click that the server meets before the browser knows the address of the first, by the page's protocol."""
+"""Clicks that the server meets sooner than it can answer those before, by the page's protocol."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.proto.WidgetStates_pb2 import WidgetState
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+from iwae_lab.records.folder import LOG
+from tests.support.running import wait_until
 from tests.support.server import Server, server
 
 SMALL = "k=2&batch_size=2&steps=1000000&eval_images=2&eval_k=2"
@@ -27,11 +30,17 @@ def opened(server: Server, address: str = "") -> ClientConnection:
     return connect(url, subprotocols=protocol, max_size=None, additional_headers=headers)
 
 
+def kept(server: Server) -> set[Path]:
+    """Of each experiment started so far, what was to be trained."""
+    return set((server.log.parent / "runs").glob("*/spec.json"))
+
+
 class Browser:
     """A browser far away: its address stays what it was when the page was opened."""
 
     def __init__(self, socket: ClientConnection, address: str, page: str = "") -> None:
         self.socket, self.buttons, self.errors = socket, dict[str, str](), list[str]()
+        self.inputs: dict[str, WidgetState] = {}  # as they were shown, by label
         self.message = BackMsg()
         self.message.rerun_script.query_string = address
         self.message.rerun_script.page_name = page
@@ -40,11 +49,34 @@ class Browser:
     def run(self) -> None:
         """Send the message, and read what the page then is."""
         self.socket.send(self.message.SerializeToString())
+        self._read()
+
+    def interrupt(self, button: str) -> None:
+        """Press a button, and something else as soon as the script has begun to run for it."""
+        self._push(button)
+        self.socket.send(self.message.SerializeToString())
+        while ForwardMsg.FromString(self.socket.recv(timeout=120)).WhichOneof("type") != "new_session":  # type: ignore[arg-type]
+            pass
+        self.message.rerun_script.widget_states.Clear()
+        self.run()
+
+    def _push(self, button: str) -> None:
+        states = self.message.rerun_script.widget_states.widgets
+        states.extend(self.inputs.values())
+        states.add(id=button, trigger_value=True)
+
+    def _read(self) -> None:
         while True:
             answer = ForwardMsg.FromString(self.socket.recv(timeout=120))  # type: ignore[arg-type]
             element = answer.delta.new_element
             if element.WhichOneof("type") == "button":
                 self.buttons[element.button.label] = element.button.id
+            if element.WhichOneof("type") == "selectbox":
+                shown = element.selectbox
+                self.inputs[shown.label] = WidgetState(id=shown.id, string_value=shown.options[shown.default])
+            if element.WhichOneof("type") == "number_input":
+                number = element.number_input
+                self.inputs[number.label] = WidgetState(id=number.id, double_value=number.default)
             if element.WhichOneof("type") == "alert":
                 self.errors.append(element.alert.body)
             if (
@@ -55,8 +87,7 @@ class Browser:
 
     def press(self, button: str, times: int) -> None:
         """Press a button as it was when the page was opened."""
-        state = self.message.rerun_script.widget_states.widgets.add()
-        state.id, state.trigger_value = button, True
+        self._push(button)
         for _ in range(times - 1):
             self.socket.send(self.message.SerializeToString())
         self.run()
@@ -87,14 +118,24 @@ def test_who_drops_the_cookie_is_one_visitor_all_the_same(started: Server) -> No
 def test_the_second_half_of_a_double_click_starts_nothing(
     started: Server, page: str, label: str, runs: int, at_once: bool
 ) -> None:
-    def kept() -> set[Path]:
-        return set((started.log.parent / "runs").glob("*/spec.json"))
-
-    before = kept()
+    before = kept(started)
     with opened(started) as socket:
         browser = Browser(socket, SMALL, page)
         button = browser.buttons[label]
         browser.press(button, times=2 if at_once else 1)
-        assert len(kept() - before) == runs
+        assert len(kept(started) - before) == runs
         browser.press(button, times=1)
-        assert len(kept() - before) == runs
+        assert len(kept(started) - before) == runs
+
+
+def test_a_swap_is_not_lost_when_something_else_is_pressed_at_once(started: Server) -> None:
+    before = kept(started)
+    with opened(started, "203.0.113.9") as socket:
+        browser = Browser(socket, SMALL)
+        browser.press(browser.buttons["Train"], times=1)
+        (spec,) = kept(started) - before
+        log = spec.parent / LOG
+        wait_until(log.exists)
+        browser.interrupt(browser.buttons["Swap now"])
+        wait_until(lambda: '"Swapped"' in log.read_text())
+        assert browser.errors == []
