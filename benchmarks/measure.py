@@ -58,7 +58,7 @@ def measure(
 def write_start(path: Path, steps: int) -> None:
     """What all contestants share: weights after some training steps, and images, binarised once."""
     data = DATASETS["mnist"]()
-    spec = RunSpec("iwae", 5)
+    spec = RunSpec("iwae", 5, backward="all")
     run = Run(spec, ExperimentSpec((spec,)), data.train_mean)
     for step in range(steps):
         run.step(data.minibatch(0, step, 100), step)

@@ -79,7 +79,8 @@ def train_options(train: argparse.ArgumentParser) -> None:
     train.add_argument("--estimator", default="vae,iwae", help=f"comma list of {', '.join(ESTIMATORS)}")
     train.add_argument("--k", default="50", help="training k: one for all, or a comma list, one for each estimator")
     train.add_argument("--model", default="one_layer", help=f"one for all, or a comma list, of {', '.join(MODELS)}")
-    train.add_argument("--backward", default="all", help=f"rows to go back through: {', '.join(BACKWARDS)}, as --model")
+    backward = f"rows to go back through: {', '.join(BACKWARDS)}, as --model (default {RunSpec.backward})"
+    train.add_argument("--backward", default=RunSpec.backward, help=backward)
     number_options(train, {name: (limits(RunSpec)[name], None) for name in SETTINGS})
     experiment_options(train)
     train.add_argument("--swap", action="append", default=[], metavar="RUN:STEP:ESTIMATOR:K", help=SWAP_HELP)

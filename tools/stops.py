@@ -29,7 +29,7 @@ Told = tuple[str, float, float, str]  # what was done, seconds that took, second
 
 
 def _heavy(estimator: str, k: int, model: str, batch_size: int, evaluation: tuple[int, int] = (2, 1)) -> ExperimentSpec:
-    runs = (RunSpec(estimator, k, model),) * 4
+    runs = (RunSpec(estimator, k, model, backward="all"),) * 4
     return ExperimentSpec(runs=runs, batch_size=batch_size, eval_images=evaluation[0], eval_k=evaluation[1])
 
 

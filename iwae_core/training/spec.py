@@ -37,7 +37,7 @@ class RunSpec:
     alpha: float | None = number(None, -20.0, 20.0, "order of the Rényi bound")
     beta: float | None = number(None, 0.0, 1.0, "weight of the ELBO in CIWAE, inner temperature of TVO")
     repeats: int | None = number(None, 1, MAX_K, "repeats M of MIWAE and PIWAE")
-    backward: str = name(BACKWARDS, "all")
+    backward: str = name(BACKWARDS, "counting")
 
     def __post_init__(self) -> None:
         check(self)

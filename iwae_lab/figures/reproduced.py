@@ -2,13 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import plotly.graph_objects as go
 
 from iwae_core.estimators import ESTIMATORS
+from iwae_core.evaluation.estimate import Estimate
 from iwae_lab.figures.figure import STDERRS, sentence
 from iwae_lab.figures.marks import COLOURS, GREY, Trace, axes, dots, faint
 from iwae_lab.paper.cells import PAPER, Cell
+from iwae_lab.paper.groups import reference
 from iwae_lab.paper.results import Result
+from iwae_lab.words.numbers import plus_minus
 
 ESTIMATORS_SHOWN = {"vae": COLOURS[0], "iwae": COLOURS[1]}
 APART = 0.16  # of the distance between rows: how far a model is above or below the middle of its row
@@ -34,7 +38,7 @@ def reproduced_summary(results: Mapping[Cell, Result], dataset: str = "mnist") -
     """The figure in words, for readers who do not see it."""
     parts = [
         f"{_row(cell)}, {ESTIMATORS[cell.estimator].label}: "
-        + (f"{results[cell].nll:.2f}" if cell in results else "not yet run")
+        + (_told(results[cell], ", ") if cell in results else "not yet run")
         + f", paper {PAPER[cell].nll:.2f}"
         for cell in shown(dataset)
     ]
@@ -44,6 +48,15 @@ def reproduced_summary(results: Mapping[Cell, Result], dataset: str = "mnist") -
 def shown(dataset: str) -> list[Cell]:
     """The cells of a data set, each model once, in the order of the paper's tables."""
     return [cell for cell in PAPER if cell.dataset == dataset and cell.model == cell]
+
+
+def _told(result: Result, then: str) -> str:
+    """Its NLL, and how far it is ahead of the model it is compared with, on the same images."""
+    text, compared = f"{result.nll:.2f}", reference(result.cell)
+    if compared is None or result.lead is None or result.lead_stderr is None:
+        return text
+    lead = plus_minus(Estimate(np.array(result.lead), np.array(result.lead_stderr)), sign=True)
+    return f"{text}{then}ahead of {compared.label} by {lead}"
 
 
 def _row(cell: Cell) -> str:
@@ -77,7 +90,8 @@ def _traces(label: str, colour: str, heights: Mapping[Cell, float], results: Map
             **dots([results[cell].nll for cell in ours], [heights[cell] for cell in ours], marker=filled),
             "name": label,
             "error_x": {"array": [STDERRS * results[cell].nll_stderr for cell in ours], "thickness": 1.2},
-            "hovertemplate": "%{x:.2f}",
+            "hovertext": [_told(results[cell], "<br>") for cell in ours],
+            "hovertemplate": "%{hovertext}",
         },
         {
             **dots([PAPER[cell].nll for cell in heights], list(heights.values()), marker=paper),

@@ -19,15 +19,8 @@ from iwae_lab.shipped.proof import PROOF
 
 STORED = Path(__file__).parents[1] / "assets" / "certainty.json"
 VAE = PROOF.runs[0]
-RUNS = (
-    RunSpec("vae", 500),
-    RunSpec("iwae", 5),
-    RunSpec("iwae", 50),
-    RunSpec("iwae", 500),
-    RunSpec("dreg", 50),
-    RunSpec("stl", 50),
-    RunSpec("iwae_one_sample", 50),
-)
+TRAINED = ("vae", 500), ("iwae", 5), ("iwae", 50), ("iwae", 500), ("dreg", 50), ("stl", 50), ("iwae_one_sample", 50)
+RUNS = tuple(RunSpec(estimator, k, backward="all") for estimator, k in TRAINED)
 LOOKS = 3  # in a row that have to find the lead certain
 
 

@@ -32,7 +32,7 @@ class Group(NamedTuple):
         steps = max(1, round(PASSES * (IMAGES[first.dataset] // BATCH) * share))
         runs, swaps = [], []
         for number, cell in enumerate(self.cells):
-            runs.append(RunSpec(*(cell.before or (cell.estimator, cell.k)), NETWORKS[cell.layers]))
+            runs.append(RunSpec(*(cell.before or (cell.estimator, cell.k)), NETWORKS[cell.layers], backward="all"))
             if cell.before:
                 swaps.append(Swap(run=number, step=steps, estimator=cell.estimator, k=cell.k))
         return ExperimentSpec(

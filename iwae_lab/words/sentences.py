@@ -76,7 +76,8 @@ PAPER_HEADING = "Beside the paper"
 PAPER_NOTE = (
     "Each cell of the paper's tables on MNIST: open, what it reports; filled, ours, of the same networks on a part of "
     "its schedule (`iwae reproduce`). Shorter training costs all models some nats. Compare within a row: the IWAE is "
-    "ahead of the VAE, and by more the larger k is."
+    "ahead of the VAE, and by more the larger k is. The bars say how much images differ, and these are the same for "
+    "all models; point at an IWAE to see its lead, which is far surer."
 )
 NO_STEP = "While a run goes on, Step makes one training step and Slow one every few seconds: each is shown here."
 BESIDE = {"curves": "Training curves", "step": "One step"}

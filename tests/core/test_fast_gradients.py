@@ -2,6 +2,7 @@
 
 import gc
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -112,7 +113,7 @@ def test_a_step_follows_the_settings(spec: RunSpec, monkeypatch: pytest.MonkeyPa
 
 def _check_step(run_spec: RunSpec, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("iwae_core.training.run.ROWS", rows)
-    spec = ExperimentSpec((run_spec,), batch_size=5, steps=1)
+    spec = ExperimentSpec((replace(run_spec, backward="all"),), batch_size=5, steps=1)
     run = Run(spec.runs[0], spec, torch.full((784,), 0.13))
     run.model.double()
     x = (torch.rand(5, 784, generator=randomness(1)) < 0.13).double()

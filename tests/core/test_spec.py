@@ -97,9 +97,9 @@ def test_settings_reach_the_estimator_and_survive_json() -> None:
 
 
 def test_the_backward_pass_survives_json_and_swaps() -> None:
-    run = RunSpec("iwae", 5, backward="counting")
+    run = RunSpec("iwae", 5, backward="all")
     assert ExperimentSpec.from_json(ExperimentSpec((run,)).to_json()).runs == (run,)
-    assert run.swapped("vae", 4) == RunSpec("vae", 4, backward="counting")
+    assert run.swapped("vae", 4) == RunSpec("vae", 4, backward="all")
     with pytest.raises(SpecError, match="unknown backward pass 'some'; choose from all, counting"):
         RunSpec(backward="some")
 

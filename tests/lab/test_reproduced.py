@@ -56,6 +56,9 @@ def test_the_figure_has_every_model_of_ours_and_of_the_paper() -> None:
     assert marks["VAE"].x == pytest.approx([88.5, 88.0])
     assert marks["IWAE"].x == pytest.approx([87.25, 87.0])
     assert marks["IWAE"].error_x.array == pytest.approx([0.5, 0.5]), "two standard errors"
+    lead = "87.25<br>ahead of VAE, k = 5 by +0.75 ± 0.06"
+    assert marks["IWAE"].hovertext == (lead, "87.00<br>ahead of VAE, k = 1 by +1.50 ± 0.06")
+    assert marks["VAE"].hovertext == ("88.50", "88.00")
     assert marks["VAE, paper"].x == pytest.approx([86.76, 86.47, 86.35, 85.33, 85.01, 84.78, 86.02])
     assert marks["IWAE, paper"].x == pytest.approx([85.54, 84.78, 83.89, 82.90, 84.88])
     rows = figure.layout.yaxis.ticktext
@@ -71,7 +74,7 @@ def test_the_figure_has_every_model_of_ours_and_of_the_paper() -> None:
 
 def test_what_has_not_been_run_is_said() -> None:
     words = reproduced_summary(FOUND)
-    assert "1 layer, k = 5, IWAE: 87.25, paper 85.54" in words
+    assert "1 layer, k = 5, IWAE: 87.25, ahead of VAE, k = 5 by +0.75 ± 0.06, paper 85.54" in words
     assert "2 layers, k = 50, IWAE: not yet run, paper 82.90" in words
     assert "OMNIGLOT" not in words
     nothing = reproduced({}, "omniglot")

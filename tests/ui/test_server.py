@@ -39,10 +39,10 @@ STREAM = "/_stcore/stream"
 POOLS = """
 import sys
 from threading import Barrier, Thread
-from ui.server.process import share_memory
+from ui.server.process import spare_memory
 
 if sys.argv[1]:
-    share_memory()
+    spare_memory()
 together = Barrier(11)
 
 def work():
@@ -57,6 +57,19 @@ maps = [line.split() for line in open("/proc/self/maps")]
 starts = [int(words[0].partition("-")[0], 16) for words in maps if words[1] == "rw-p" and len(words) == 5]
 print(sum(start % 2**26 == 0 for start in starts))
 together.wait()
+"""
+LARGE = """
+import sys
+from ui.server.process import spare_memory
+
+if sys.argv[1]:
+    spare_memory()
+once = bytes(20_000_000)
+del once  # from now on the C library would take all that is smaller from its pool
+large = bytes(1_000_000)
+pool = next(line.split()[0] for line in open("/proc/self/maps") if line.endswith("[heap]\\n"))
+first, last = (int(end, 16) for end in pool.split("-"))
+print(first <= id(large) < last)
 """
 
 
@@ -271,6 +284,12 @@ def status(small: Server) -> int:
 def test_threads_share_their_memory() -> None:
     shared, own = (int(subprocess.check_output([sys.executable, "-c", POOLS, words])) for words in ("share", ""))
     assert shared <= 2 < own
+
+
+@linux
+def test_what_is_large_has_memory_of_its_own() -> None:
+    said = [subprocess.check_output([sys.executable, "-c", LARGE, words], text=True) for words in ("share", "")]
+    assert said == ["False\n", "True\n"]  # in the pool, or not
 
 
 def test_few_open_files_are_not_used_up(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ RESERVE = 500
 A_PAGE = 3  # open files of a page, beside its connections
 ENOUGH = 65_536
 ARENA_MAX, ARENAS = -8, 2  # glibc's number for the setting; its pools of memory
+MMAP_THRESHOLD, LARGE = -3, 32_768  # glibc's number for the setting; bytes
 NOISY = "asyncio", "streamlit", "uvicorn", "websockets"
 AGAIN = 60.0  # seconds until the same message is logged again
 
@@ -69,10 +70,16 @@ def possible(settings: ServerSettings) -> ServerSettings:
     return fewer
 
 
-def share_memory() -> None:
-    """Have all threads share two pools of memory: each would keep one of its own as large as it has ever been."""
+def spare_memory() -> None:
+    """Have all threads share two pools of memory, and large blocks none: free pieces of a pool are not given back.
+
+    Each thread would keep a pool as large as it has ever been. And once a block of up to 32 MB has been freed, glibc
+    takes all that are smaller from the pools, from then on.
+    """
     with suppress(OSError, AttributeError):  # another C library than glibc
-        ctypes.CDLL("libc.so.6").mallopt(ARENA_MAX, ARENAS)
+        library = ctypes.CDLL("libc.so.6")
+        library.mallopt(ARENA_MAX, ARENAS)
+        library.mallopt(MMAP_THRESHOLD, LARGE)
 
 
 class _Once(logging.Filter):
