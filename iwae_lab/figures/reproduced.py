@@ -2,17 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import plotly.graph_objects as go
 
 from iwae_core.estimators import ESTIMATORS
-from iwae_core.evaluation.estimate import Estimate
 from iwae_lab.figures.figure import STDERRS, sentence
 from iwae_lab.figures.marks import COLOURS, GREY, Trace, axes, dots, faint
 from iwae_lab.paper.cells import PAPER, Cell
 from iwae_lab.paper.groups import reference
 from iwae_lab.paper.results import Result
-from iwae_lab.words.numbers import plus_minus
 
 ESTIMATORS_SHOWN = {"vae": COLOURS[0], "iwae": COLOURS[1]}
 APART = 0.16  # of the distance between rows: how far a model is above or below the middle of its row
@@ -55,8 +52,7 @@ def _told(result: Result, then: str) -> str:
     text, compared = f"{result.nll:.2f}", reference(result.cell)
     if compared is None or result.lead is None or result.lead_stderr is None:
         return text
-    lead = plus_minus(Estimate(np.array(result.lead), np.array(result.lead_stderr)), sign=True)
-    return f"{text}{then}ahead of {compared.label} by {lead}"
+    return f"{text}{then}ahead of {compared.label} by {result.lead:+.2f} ± {STDERRS * result.lead_stderr:.2f}"
 
 
 def _row(cell: Cell) -> str:
