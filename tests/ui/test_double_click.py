@@ -136,6 +136,7 @@ def test_a_swap_is_not_lost_when_something_else_is_pressed_at_once(started: Serv
         (spec,) = kept(started) - before
         log = spec.parent / LOG
         wait_until(log.exists)
+        browser.inputs["run to swap"].string_value = "1: VAE"  # just chosen: the page has not asked for its k yet
         browser.interrupt(browser.buttons["Swap now"])
         wait_until(lambda: '"Swapped"' in log.read_text())
         assert browser.errors == []
