@@ -107,9 +107,9 @@ def _swap_now(experiment: str) -> None:
     """What the inputs show when the button is pressed, which may be newer than the last run of this script."""
     state, key = st.session_state, f"swap_{experiment}"
     run, estimator = state[f"{key}_run"], state[f"{key}_estimator"]
-    shown_first = engine().spec(experiment).runs[run].k  # of a run chosen this moment, whose k has not been asked for
-    k = state.get(f"{key}_k_{run}", shown_first)
     with told("Not swapped"):
+        shown_first = engine().spec(experiment).runs[run].k  # of a run chosen this moment: its k was not asked for yet
+        k = state.get(f"{key}_k_{run}", shown_first)
         engine().send(experiment, SwapNow(run, estimator, k), owner=visitor())
         st.toast(f"Run {run + 1} goes on with {estimator_label(estimator)}, k = {k}.")
 

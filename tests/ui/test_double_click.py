@@ -10,6 +10,8 @@ from streamlit.proto.WidgetStates_pb2 import WidgetState
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+from iwae_core.estimators import ESTIMATORS
+from iwae_core.training.events import Swapped, decode
 from iwae_lab.records.folder import LOG
 from tests.support.running import wait_until
 from tests.support.server import Server, server
@@ -51,9 +53,10 @@ class Browser:
         self.socket.send(self.message.SerializeToString())
         self._read()
 
-    def interrupt(self, button: str) -> None:
-        """Press a button, and something else as soon as the script has begun to run for it."""
+    def interrupt(self, button: str, *inputs: str) -> None:
+        """Press a button beside inputs, and something else as soon as the script has begun to run for it."""
         self._push(button)
+        self.message.rerun_script.widget_states.widgets.extend(self.inputs[label] for label in inputs)
         self.socket.send(self.message.SerializeToString())
         while ForwardMsg.FromString(self.socket.recv(timeout=120)).WhichOneof("type") != "new_session":  # type: ignore[arg-type]
             pass
@@ -61,9 +64,7 @@ class Browser:
         self.run()
 
     def _push(self, button: str) -> None:
-        states = self.message.rerun_script.widget_states.widgets
-        states.extend(self.inputs.values())
-        states.add(id=button, trigger_value=True)
+        self.message.rerun_script.widget_states.widgets.add(id=button, trigger_value=True)
 
     def _read(self) -> None:
         while True:
@@ -137,6 +138,10 @@ def test_a_swap_is_not_lost_when_something_else_is_pressed_at_once(started: Serv
         log = spec.parent / LOG
         wait_until(log.exists)
         browser.inputs["run to swap"].string_value = "1: VAE"  # just chosen: the page has not asked for its k yet
-        browser.interrupt(browser.buttons["Swap now"])
+        browser.interrupt(browser.buttons["Swap now"], "run to swap", "from now on trained by", "with k")
         wait_until(lambda: '"Swapped"' in log.read_text())
+        (line,) = [line for line in log.read_text().splitlines() if '"Swapped"' in line]
+        swapped = decode(line).event
+        assert isinstance(swapped, Swapped)
+        assert (swapped.run, swapped.estimator, swapped.k) == (0, next(iter(ESTIMATORS)), 2)
         assert browser.errors == []

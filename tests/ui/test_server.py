@@ -19,7 +19,7 @@ from websockets.sync.client import connect
 from websockets.typing import Origin
 
 from iwae_core.training.fields import SpecError
-from tests.support.running import linux, wait_until
+from tests.support.running import wait_until
 from tests.support.server import HTML, Server, command, server
 from tools.browser import ROOT
 from tools.server import memory
@@ -35,42 +35,6 @@ SETTINGS = {
     "IWAE_FRAME_ANCESTORS": "'self' https://course.example.org",
 }
 STREAM = "/_stcore/stream"
-# Prints how many pools of memory glibc has made for ten threads; each begins at a multiple of its size.
-POOLS = """
-import sys
-from threading import Barrier, Thread
-from ui.server.process import spare_memory
-
-if sys.argv[1]:
-    spare_memory()
-together = Barrier(11)
-
-def work():
-    kept = bytes(10_000)
-    together.wait()
-    together.wait()
-
-for _ in range(10):
-    Thread(target=work).start()
-together.wait()
-maps = [line.split() for line in open("/proc/self/maps")]
-starts = [int(words[0].partition("-")[0], 16) for words in maps if words[1] == "rw-p" and len(words) == 5]
-print(sum(start % 2**26 == 0 for start in starts))
-together.wait()
-"""
-LARGE = """
-import sys
-from ui.server.process import spare_memory
-
-if sys.argv[1]:
-    spare_memory()
-once = bytes(20_000_000)
-del once  # from now on the C library would take all that is smaller from its pool
-large = bytes(1_000_000)
-pool = next(line.split()[0] for line in open("/proc/self/maps") if line.endswith("[heap]\\n"))
-first, last = (int(end, 16) for end in pool.split("-"))
-print(first <= id(large) < last)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -278,18 +242,6 @@ def status(small: Server) -> int:
         return small.ask("/", HTML).status
     except OSError:
         return 0
-
-
-@linux
-def test_threads_share_their_memory() -> None:
-    shared, own = (int(subprocess.check_output([sys.executable, "-c", POOLS, words])) for words in ("share", ""))
-    assert shared <= 2 < own
-
-
-@linux
-def test_what_is_large_has_memory_of_its_own() -> None:
-    said = [subprocess.check_output([sys.executable, "-c", LARGE, words], text=True) for words in ("share", "")]
-    assert said == ["False\n", "True\n"]  # in the pool, or not
 
 
 def test_few_open_files_are_not_used_up(tmp_path: Path) -> None:
