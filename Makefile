@@ -58,6 +58,11 @@ models: .venv/program runs/models/2d/trained
 	    $(BIN)/iwae ship runs/reproduced/mnist_l1_k$$k --name vae_k$$k,iwae_k$$k --limit 10000 || exit 1; \
 	done
 	$(BIN)/iwae ship runs/models/2d --name vae_2d,iwae_2d
+	$(BIN)/iwae ship runs/reproduced/mnist_l2_k1 --name vae_k1_l2 --limit 10000
+	for k in 5 50; do \
+	    $(BIN)/iwae ship runs/reproduced/mnist_l2_k$$k --name vae_k$${k}_l2,iwae_k$${k}_l2 --limit 10000 || exit 1; \
+	done
+	$(BIN)/iwae ship runs/reproduced/mnist_swap --name vae_to_iwae,iwae_to_vae --limit 10000
 	$(BIN)/python -m iwae_lab.lessons.measured
 	$(BIN)/python -m benchmarks.certainty --write
 	$(BIN)/python -m tools.tables

@@ -10,7 +10,7 @@ from iwae_core.data import DATASETS
 from iwae_core.estimators import ESTIMATORS, Estimator
 from iwae_core.models import MODELS
 from iwae_lab.paper.results import read
-from iwae_lab.shipped.manifest import SHIPPED, manifest
+from iwae_lab.shipped.manifest import SHIPPED, manifest, stages
 from iwae_lab.words.numbers import markdown, minus
 from tests.support.enumeration import CASES
 from tools import house, reproduced
@@ -41,7 +41,8 @@ def model_rows() -> Iterator[tuple[str, ...]]:
     """One row for each shipped model."""
     for name, entry in manifest().items():
         spec = entry["spec"]
-        trained = f"{ESTIMATORS[spec['estimator']].label}, k = {spec['k']}, `{spec['model']}`"
+        objectives = " → ".join(f"{ESTIMATORS[estimator].label}, k = {k}" for estimator, k in stages(spec))
+        trained = f"{objectives}, `{spec['model']}`"
         data = f"{DATASETS[entry['dataset']].label}, {entry['binarisation']}"
         nll, elbo = f"{entry['nll']:.2f} ± {2 * entry['nll_stderr']:.2f}", minus(entry["elbo"], 2)
         active, size = ", ".join(map(str, entry["active_units"])), (SHIPPED / entry["file"]).stat().st_size / 1e6

@@ -11,8 +11,8 @@ BATCH = 20
 IMAGES = {"mnist": 60_000, "omniglot": 24_345}  # for training
 TEST_IMAGES = {"mnist": 10_000, "omniglot": 8_070}
 NETWORKS = {1: "one_layer", 2: "two_layer"}
-# Of the evaluations during training; those that count are made afterwards, of all test images.
-EVAL_IMAGES, EVAL_K = 200, 5000
+# Of the evaluations during training, to see how it goes; those that count are made afterwards, of all test images.
+EVAL_IMAGES, EVAL_K = 100, 1000
 # Layers and k in the order of importance: an interruption leaves what matters most.
 ORDER = ((1, 1), (1, 5), (1, 50), (2, 50), (2, 1), (2, 5))
 

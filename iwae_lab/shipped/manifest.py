@@ -1,6 +1,7 @@
 """What each shipped model is, the SHA-256 of its file, and what it achieves on test images, measured after storing."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,5 +17,13 @@ def manifest(folder: Path = SHIPPED) -> dict[str, dict[str, Any]]:
 
 
 def names(model: str | None = None, folder: Path = SHIPPED) -> tuple[str, ...]:
-    """The shipped models, or those of one network such as "one_layer", in the order of shipping."""
-    return tuple(name for name, entry in manifest(folder).items() if model in (None, entry["spec"]["model"]))
+    """The shipped models, or those of one network such as "one_layer" and one objective, in the order of shipping."""
+    found = {name: entry["spec"] for name, entry in manifest(folder).items()}
+    return tuple(
+        name for name, spec in found.items() if model is None or (spec["model"] == model and not spec["swaps"])
+    )
+
+
+def stages(spec: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """Estimator and k of each objective that a shipped model was trained by, in turn."""
+    return [(stage["estimator"], stage["k"]) for stage in (spec, *spec["swaps"])]

@@ -133,13 +133,13 @@ def shipped() -> list[Point]:
 
     Only those trained longest: models of different ages do not compare.
     """
-    entries = [entry for entry in manifest().values() if entry["spec"]["model"] == "one_layer"]
+    entries = [manifest()[name] for name in names("one_layer")]
     longest, found = max((entry["step"] for entry in entries), default=0), []
     for entry in entries:
         spec = entry["spec"]
         if entry["step"] == longest:
             numbers = np.array([-entry["nll"], entry["nll_stderr"], entry["elbo"], entry["elbo_stderr"]])
             l_k, elbo = Estimate(*numbers[:2]), Estimate(*numbers[2:])
-            names = ("vae", "iwae") if spec["k"] == 1 else (spec["estimator"],)
-            found += [Point(RunSpec(name, spec["k"]), entry["step"], l_k, elbo) for name in names]
+            estimators = ("vae", "iwae") if spec["k"] == 1 else (spec["estimator"],)
+            found += [Point(RunSpec(name, spec["k"]), entry["step"], l_k, elbo) for name in estimators]
     return found

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from iwae_core.training.starts import STARTS
-from iwae_lab.shipped.manifest import manifest
+from iwae_lab.shipped.manifest import manifest, stages
 
 
 def register() -> None:
@@ -14,7 +14,8 @@ def register() -> None:
     for name, entry in manifest().items():
         spec = entry["spec"]
         network = "" if spec["model"] == "one_layer" else f" ({spec['model']})"
-        label = f"trained {spec['estimator'].upper()} with k = {spec['k']}{network}"
+        trained = ", then ".join(f"{estimator.upper()} with k = {k}" for estimator, k in stages(spec))
+        label = f"trained {trained}{network}"
         STARTS.register(name, label=label, model=spec["model"])(partial(_weights, name))
 
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from iwae_core.evaluation.held_out import log_weights
 from iwae_core.models import MODELS, Model
 from iwae_lab.__main__ import main
 from iwae_lab.shipped import models as pretrained
-from iwae_lab.shipped.manifest import manifest, names
+from iwae_lab.shipped.manifest import manifest, names, stages
 from iwae_lab.shipped.models import (
     TOLERANCE,
     PretrainedError,
@@ -25,7 +26,7 @@ from iwae_lab.shipped.models import (
 )
 from iwae_lab.shipped.packing import packed, unpacked
 
-SPEC = {"estimator": "iwae", "k": 5, "model": "one_layer_2d"}
+SPEC: dict[str, Any] = {"estimator": "iwae", "k": 5, "model": "one_layer_2d", "swaps": []}
 
 
 def network(seed: int = 0) -> Model:
@@ -73,6 +74,18 @@ def test_a_stored_model_is_small_and_its_bounds_are_the_same(shipped: Path, x: T
         assert abs(float((bound(after) - bound(before)).mean())) < TOLERANCE
     assert entry["elbo"] == float(elbo(log_weights(stored, x, 20, 0)).mean())
     assert not any(parameter.requires_grad for parameter in stored.parameters())
+
+
+def test_a_model_of_two_objectives_does_not_stand_among_those_of_one(shipped: Path, x: Tensor, tmp_path: Path) -> None:
+    shutil.copytree(shipped, tmp_path, dirs_exist_ok=True)
+    swapped = SPEC | {"swaps": [{"step": 7, "estimator": "vae", "k": 1}]}
+    ship(network(), swapped, "swapped", x, lambda stored: {}, tmp_path)
+    assert names(folder=tmp_path) == ("small", "swapped")
+    assert names("one_layer_2d", tmp_path) == ("small",)
+    assert [stages(entry["spec"]) for entry in manifest(tmp_path).values()] == [
+        [("iwae", 5)],
+        [("iwae", 5), ("vae", 1)],
+    ]
 
 
 def test_too_few_bits_are_noticed(x: Tensor) -> None:

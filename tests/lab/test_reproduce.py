@@ -58,8 +58,7 @@ def test_at_full_share_the_schedules_are_the_papers(monkeypatch: pytest.MonkeyPa
     assert {swap.step for swap in SWAP.spec(whole).swaps} == {3280 * 3000}
     assert GROUPS["omniglot_l2_k50"].spec(whole).steps == 3280 * 1217, "24,345 images are 1,217 whole batches"
     spec = K5.spec(Fraction(1, 30))
-    words = "--estimator vae,iwae --k 5 --batch-size 20 --steps 328000 --schedule burda --eval-k 5000 --eval-images 200"
-    words += " --backward all"
+    words = "--estimator vae,iwae --k 5 --batch-size 20 --steps 328000 --schedule burda --backward all"
     assert spec == requested(parsed([*words.split(), "--out", "x"])), "trainings begun by `iwae train` are these"
 
 

@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from iwae_core.estimators import ESTIMATORS
 from iwae_lab.figures import digit_sheet
 from iwae_lab.lessons.same import image
-from iwae_lab.shipped.manifest import manifest
+from iwae_lab.shipped.manifest import manifest, stages
 from iwae_lab.words.templates import data_url
 
 NOTHING = "No trained model of this kind is shipped with this copy of the program."
 
 
 def label(name: str) -> str:
-    """What a shipped model was trained by: its estimator and k."""
-    spec = manifest()[name]["spec"]
-    return f"{ESTIMATORS[spec['estimator']].label}, k\u00a0=\u00a0{spec['k']}"
+    """What a shipped model was trained by: its estimator and k, and those it went on with."""
+    of = stages(manifest()[name]["spec"])
+    return " → ".join(f"{ESTIMATORS[estimator].label}, k\u00a0=\u00a0{k}" for estimator, k in of)
 
 
 def choose_digit(key: str) -> None:
