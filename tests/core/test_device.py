@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from iwae_core.device import DeviceError, on_processor, training_device
 from iwae_core.training.events import Finished, Snapshot
 from iwae_core.training.loop import Experiment
+from iwae_core.training.process import prepare_process
 from iwae_core.training.spec import ExperimentSpec, RunSpec
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
@@ -38,6 +40,16 @@ def test_the_command_line_says_so_without_a_traceback(monkeypatch: pytest.Monkey
     assert found.returncode == 1
     assert "IWAE_DEVICE=toaster cannot be used here" in found.stderr
     assert "Traceback" not in found.stderr
+
+
+def test_a_prepared_thread_computes_alone_and_without_denormal_numbers() -> None:
+    def prepared() -> tuple[int, float]:
+        torch.set_num_threads(2)
+        prepare_process()
+        return torch.get_num_threads(), float(torch.tensor([1e-38]) * 1e-3)
+
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(prepared).result() == (1, 0.0)
 
 
 def test_a_model_on_the_processor_is_not_copied() -> None:

@@ -59,6 +59,14 @@ def test_few_samples_do_not_make_dead_units_look_active(linear: tuple[Model, Ten
     assert (repeats.mean(0).abs() < 5 * repeats.std(0) / 40**0.5 + 1e-12).all()
 
 
+def test_few_samples_leave_the_activity_of_live_units_as_it_is(linear: tuple[Model, Tensor, Tensor]) -> None:
+    model, a, c = linear
+    x = torch.randn(IMAGES, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    repeats = torch.stack([active_units(model, x, 4, seed)[1] for seed in range(40)])
+    error = repeats.mean(0) - (x @ (c @ a).T).var(0)
+    assert (error.abs() < 5 * repeats.std(0) / 40**0.5 + 1e-12).all()
+
+
 @pytest.mark.parametrize("name", ["one_layer", "two_layer", "sbn_2"])
 def test_activity_of_the_networks(name: str) -> None:
     model = MODELS[name](torch.full((784,), 0.2), torch.Generator().manual_seed(0))

@@ -44,6 +44,13 @@ def test_moments_of_a_discrete_model_and_of_theta() -> None:
     assert float(phi.variance.sum()) == pytest.approx(1.13634496 / 100, rel=0.25)
 
 
+def test_a_part_without_parameters_has_no_moments() -> None:
+    toy = line()
+    toy.model.generative.requires_grad_(False)
+    theta, phi = gradient_moments(toy.model, ESTIMATORS["iwae"], toy.x, 2, 3, seed=1)
+    assert [len(part.signal_to_noise()) for part in (theta, phi)] == [0, 2]
+
+
 @pytest.mark.parametrize("name", ["iwae", "wake_sleep"])
 def test_moments_are_those_of_the_repetitions(name: str) -> None:
     # Three estimates by hand, each from its own noise and, for what draws once more, its own path; n - 1 below.

@@ -14,6 +14,7 @@ from iwae_core.exact.law import exact_bound, exact_curve, log_evidence
 from iwae_core.models import MODELS, Model
 from iwae_core.models.bernoulli import bernoulli_log_likelihood
 from iwae_core.models.burda import gaussian_mlp
+from iwae_core.models.factors import linear_layers
 from iwae_core.models.sigmoid_belief import sigmoid_belief
 from iwae_core.models.toys import TOYS, Toy, bimodal, enumerable, gaussian_mismatch, line, linear_gaussian, rainforth
 
@@ -40,7 +41,15 @@ def belief() -> Model:
 
 @pytest.mark.parametrize(
     ("name", "theta", "phi"),
-    [("one_layer", 207_984, 217_300), ("two_layer", 253_384, 267_700), ("sbn_1", 157_784, 157_000)],
+    [
+        ("one_layer", 207_984, 217_300),
+        ("two_layer", 253_384, 267_700),
+        ("one_layer_2d", 198_384, 198_004),
+        ("two_layer_2d", 248_584, 258_004),
+        ("sbn_1", 157_784, 157_000),
+        ("sbn_2", 197_984, 197_200),
+        ("sbn_3", 238_184, 237_400),
+    ],
 )
 def test_networks_have_the_sizes_of_the_papers(name: str, theta: int, phi: int) -> None:
     model = MODELS[name](torch.full((784,), 0.1), randomness())
@@ -77,6 +86,7 @@ def test_every_model_draws_on_the_paths_it_declares(name: str) -> None:
         draws = model.draw(x, noise, path, randomness(3))
         assert draws.path == path
         assert draws.log_weights.shape == (3, 4)
+        assert (draws.dream_log_q is not None) == (path == "sleep")
         values.append(draws.log_weights)
         for parameter in model.parameters():
             parameter.grad = None
@@ -87,6 +97,18 @@ def test_every_model_draws_on_the_paths_it_declares(name: str) -> None:
         torch.testing.assert_close(value, values[0], atol=1e-4, rtol=1e-5)
     assert model.sample_prior(6, randomness()).shape == (6, 12)
     assert model.reconstruct(x, randomness()).shape == x.shape
+
+
+def test_one_gaussian_layer_is_computed_without_automatic_differentiation() -> None:
+    assert [name for name in MODELS if MODELS[name](PIXEL_MEANS, randomness()).fused] == ["one_layer", "one_layer_2d"]
+
+
+def test_linear_layers_with_tanh_between_are_told_from_other_networks() -> None:
+    linear, tanh = torch.nn.Linear(2, 2), torch.nn.Tanh()
+    assert linear_layers(linear) == [linear]
+    assert linear_layers(torch.nn.Sequential(linear, tanh, linear)) == [linear, linear]
+    for other in ((linear, tanh), (linear, torch.nn.ReLU(), linear), (tanh, tanh, linear)):
+        assert linear_layers(torch.nn.Sequential(*other)) == []
 
 
 def test_output_starts_at_the_pixel_means() -> None:
@@ -150,6 +172,13 @@ def test_the_sample_kept_follows_the_weights() -> None:
     for weight, value in zip(weights, draws.log_weights[:, 0], strict=True):
         share = float(torch.isclose(draws.kept, value).double().mean())
         assert share == pytest.approx(float(weight), abs=5 * 0.5 / 30_000**0.5)
+
+
+def test_a_number_that_rounding_leaves_above_all_weights_keeps_the_last_sample() -> None:
+    model, x, _ = line()
+    draws = model.keep_one(x, model.noise(3, 1, randomness()), torch.tensor([1 + 1e-9], dtype=torch.float64))
+    assert draws.kept is not None
+    torch.testing.assert_close(draws.kept, draws.log_weights[-1])
 
 
 def test_ancestral_samples_follow_the_model() -> None:
@@ -308,6 +337,21 @@ def test_rainforth_in_many_dimensions_is_a_mismatch_of_variances() -> None:
         log_weights = toy.model.draw(toy.x.expand(4000, -1), toy.model.noise(10, 4000, randomness())).log_weights
         gap = iwae_bound(log_weights) - toy.log_evidence(toy.x)
     assert float(gap.mean() - exact_bound(law, 10)) == pytest.approx(0, abs=5 * float(gap.std()) / 4000**0.5)
+
+
+def test_rainforth_moves_all_it_says_by_the_size_it_says_and_trains_nothing_else() -> None:
+    toy, again, moved = rainforth(seed=3), rainforth(seed=3), rainforth(perturbation=1e-3, seed=3)
+    assert torch.equal(toy.x, again.x)
+    prior, q = (layer.network for layer in (moved.model.generative.layers[0], moved.model.recognition.layers[0]))
+    assert (moved.model.theta, moved.model.phi) == ([prior.mean], [q.weight, q.bias])
+    for ours, same in zip(toy.model.parameters(), again.model.parameters(), strict=True):
+        assert ours.dtype == torch.float64
+        assert torch.equal(ours, same)
+    # Twice the mean of q without x is the prior's mean, but for what each was moved by.
+    weight, bias, mean = (parameter.detach() for parameter in (q.weight, q.bias, prior.mean))
+    for change in (weight - torch.eye(20) / 2, 2 * bias - mean):
+        assert 5e-4 < float(change.std()) < 4e-3
+        assert float(change.abs().max()) < 0.015
 
 
 def test_exact_gradients_come_by_differentiating_the_exact_bound() -> None:

@@ -64,4 +64,7 @@ def test_certain_means_more_than_the_least_difference_by_so_many_standard_errors
     for side in 1, -1:
         assert certain(Estimate(np.float64(side * (edge + 1e-9)), np.float64(0.02)), 100, look=3)
         assert not certain(Estimate(np.float64(side * (edge - 1e-9)), np.float64(0.02)), 100, look=3)
+    shared = LEAST + critical(3, comparisons=6) * 0.02
+    assert certain(Estimate(np.float64(shared + 1e-9), np.float64(0.02)), 100, look=3, comparisons=6)
+    assert not certain(Estimate(np.float64(shared - 1e-9), np.float64(0.02)), 100, look=3, comparisons=6)
     assert not certain(Estimate(np.float64(np.nan), np.float64(np.nan)), 100, look=1)

@@ -120,6 +120,7 @@ def test_log_weights_are_those_of_the_bounds() -> None:
 @pytest.mark.parametrize(("samples", "kept"), [(1, 1), (10, 10), (1000, SHOWN)])
 def test_weights_of_a_digit_are_shares_of_the_samples_asked_for(samples: int, kept: int) -> None:
     weights, effective = weighed(taken(), digit=4, samples=samples)
+    assert isinstance(weights, np.ndarray)
     assert weights.shape == (len(models()), kept)
     wanted = np.exp(taken().log_weights[:, :kept, 4].astype(np.float64))
     wanted /= wanted.sum(1, keepdims=True)
@@ -206,6 +207,27 @@ def test_the_region_shows_the_posterior_wherever_q_is() -> None:
         for point in (known.mean[image].numpy(), found["plane_q"][image, 0]):
             assert (abs(point - box[:2]) < box[2]).all()
         assert found["plane"][image].max() == 255
+
+
+def test_the_region_is_found_at_the_edges_of_the_prior_and_holds_q() -> None:
+    model = linear_gaussian(torch.full((PIXELS,), 0.3), randomness(), units=2).double()
+    pixels, q = model.generative.layers[1].network, model.recognition.layers[0].network
+    assert isinstance(pixels, Affine)
+    assert isinstance(q, Affine)
+    far = torch.tensor([[3.8, 3.8], [-3.8, -3.8]], dtype=torch.float64)
+    with torch.no_grad():
+        pixels.weight.mul_(10)
+        q.weight.zero_()
+        q.log_scale.copy_(torch.tensor([0.0, 0.7]))
+        found = latent_plane(model, far @ pixels.weight.T + pixels.bias)
+    known = closed_form(model, far @ pixels.weight.T + pixels.bias)
+    assert known is not None
+    assert found["plane"].dtype == np.uint8
+    for box, mean, point in zip(found["plane_box"], known.mean.numpy(), far.numpy(), strict=True):
+        assert mean == pytest.approx(point, rel=0.05), "premise: the pixels leave little doubt"
+        assert (abs(mean - box[:2]) < box[2]).all()
+        wide = q.bias.detach().numpy() + 3.4 * np.exp(0.7) * np.array([[0, 1], [0, -1]])
+        assert (abs(wide - box[:2]) <= box[2]).all()
 
 
 def test_models_without_a_plane_leave_theirs_blank() -> None:

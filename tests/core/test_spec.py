@@ -41,6 +41,7 @@ def test_memory_grows_with_the_noise_and_its_refusal_says_what_would_fit() -> No
         require_memory(spec, 3000)
     fitting = int(str(e.value).rsplit(" ", 1)[1])
     require_memory(replace(spec, batch_size=fitting), 3000)
+    require_memory(spec, memory_mb(spec))
     with pytest.raises(SpecError, match="reduce k, or batch_size"):
         require_memory(replace(spec, batch_size=fitting + 1), 3000)
     with pytest.raises(SpecError, match="reduce k, or train fewer runs at once"):

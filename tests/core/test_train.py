@@ -70,6 +70,8 @@ def test_runs_in_lockstep_see_identical_minibatches_and_noise(monkeypatch: pytes
         monkeypatch.setattr(run.model.fused, "set_gradient", spy)
     list(experiment.train())
     assert len(seen[0]) == 6
+    for step, (x, _) in enumerate(seen[0]):  # of all training images, since nothing asks for some to be kept aside
+        assert torch.equal(x, experiment.data.minibatch(SMALL.seed, step, SMALL.batch_size))
     for ours, theirs in zip(seen[0], seen[1], strict=True):
         assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
     assert not torch.equal(seen[0][0][0], seen[0][1][0])
@@ -236,6 +238,13 @@ def test_evaluation_reads_only_and_ignores_grouping() -> None:
     torch.testing.assert_close(curves.iwae[-1], iwae_bound(whole))
     torch.testing.assert_close(curves.iwae[0], elbo(whole))
     torch.testing.assert_close(curves.elbo, elbo(whole))
+
+
+def test_a_model_of_more_digits_is_evaluated_with_them() -> None:
+    experiment = Experiment(SMALL)
+    model, x = experiment.runs[0].model, experiment.held_out[:2]
+    rounded = log_weights(model, x, 50, seed=1)
+    torch.testing.assert_close(log_weights(model.double(), x, 50, seed=1), rounded, atol=1e-3, rtol=0)
 
 
 def test_evaluation_splits_many_samples_without_changing_them(monkeypatch: pytest.MonkeyPatch) -> None:
