@@ -167,7 +167,7 @@ def _caches() -> Iterator[Any]:
     """What remembers, of the core and of the tests; but for the digits, which take long to read."""
     kind = type(cache(lambda: None))
     for found in gc.get_objects():
-        if isinstance(found, kind) and found.__module__.startswith(("iwae_core", "iwae_lab", "tests", "test_")):
+        if type(found) is kind and found.__module__.startswith(("iwae_core", "iwae_lab", "tests", "test_")):
             yield from () if found.__module__ == mnist.__name__ else (found,)
 
 
