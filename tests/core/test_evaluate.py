@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from iwae_core.evaluation import activity
 from iwae_core.evaluation.activity import ACTIVE, active_units
 from iwae_core.models import MODELS, Generative, Model, Recognition
 from iwae_core.models.factors import Gaussian, StandardNormal
@@ -67,12 +68,25 @@ def test_few_samples_leave_the_activity_of_live_units_as_it_is(linear: tuple[Mod
     assert (error.abs() < 5 * repeats.std(0) / 40**0.5 + 1e-12).all()
 
 
+def test_images_have_draws_of_their_own(linear: tuple[Model, Tensor, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    model, seeds = linear[0], []
+
+    def spy(model: Model, x: Tensor, samples: int, randomness: torch.Generator) -> list[tuple[Tensor, Tensor]]:
+        seeds.append(randomness.initial_seed())
+        return unit_means(model, x, samples, randomness)
+
+    unit_means = activity._unit_means
+    monkeypatch.setattr(activity, "_unit_means", spy)
+    monkeypatch.setattr(activity, "IMAGES", 1)
+    active_units(model, torch.zeros(3, 2, dtype=torch.float64), 4, seed=0)
+    assert len(set(seeds)) == 3
+
+
 @pytest.mark.parametrize("name", ["one_layer", "two_layer", "sbn_2"])
 def test_activity_of_the_networks(name: str) -> None:
     model = MODELS[name](torch.full((784,), 0.2), torch.Generator().manual_seed(0))
     x = (torch.rand(20, 784, generator=torch.Generator().manual_seed(0)) < 0.2).float()
-    activity = active_units(model, x, 10, seed=0)
-    assert [len(layer) for layer in activity] == [layer.units for layer in model.recognition.layers]
-    assert all(layer.isfinite().all() for layer in activity)
-    again = active_units(model, x, 10, seed=0)
-    assert all(torch.equal(first, second) for first, second in zip(activity, again, strict=True))
+    found, again = (active_units(model, x, 10, seed=0) for _ in range(2))
+    assert [len(layer) for layer in found] == [layer.units for layer in model.recognition.layers]
+    assert all(layer.isfinite().all() for layer in found)
+    assert all(torch.equal(first, second) for first, second in zip(found, again, strict=True))

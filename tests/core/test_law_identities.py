@@ -109,6 +109,13 @@ def test_what_is_not_a_law_is_refused(log_weights: list[float], log_prob: list[f
         Law(double(log_weights), double(log_prob))
 
 
+def test_a_law_of_fewer_digits_is_refused() -> None:
+    half = torch.full((2,), math.log(0.5))
+    for pair in ((half, half.double()), (half.double(), half)):
+        with pytest.raises((ValueError, TypeError), match=r"a law is float64|Type-check error"):
+            Law(*pair)
+
+
 def test_bad_sizes_are_refused() -> None:
     law = random_law(3, 1.0, seed=0)
     for ks in ((), (0,), (2, -1)):

@@ -37,6 +37,12 @@ def observation(model: Model) -> tuple[Tensor, Tensor, Tensor]:
     return affine.weight.detach(), affine.bias.detach(), torch.exp(2 * affine.log_scale).detach()
 
 
+def test_it_starts_at_the_mean_and_the_variance_of_the_pixels() -> None:
+    _, b, variance = observation(linear_gaussian(PIXEL_MEANS, randomness(), units=3))
+    assert torch.equal(b, PIXEL_MEANS)
+    assert float(variance) == pytest.approx(float((PIXEL_MEANS - PIXEL_MEANS.square()).mean()))
+
+
 def test_log_p_is_the_normal_density_of_x(model: Model) -> None:
     weight, bias, variance = observation(model)
     x = (torch.rand(7, 12, generator=randomness(2)) < 0.5).double()

@@ -14,7 +14,7 @@ from iwae_core.exact.law import exact_bound, exact_curve, log_evidence
 from iwae_core.models import MODELS, Model
 from iwae_core.models.bernoulli import bernoulli_log_likelihood
 from iwae_core.models.burda import gaussian_mlp
-from iwae_core.models.factors import linear_layers
+from iwae_core.models.factors import StandardNormal, linear_layers
 from iwae_core.models.sigmoid_belief import sigmoid_belief
 from iwae_core.models.toys import TOYS, Toy, bimodal, enumerable, gaussian_mismatch, line, linear_gaussian, rainforth
 
@@ -97,6 +97,17 @@ def test_every_model_draws_on_the_paths_it_declares(name: str) -> None:
         torch.testing.assert_close(value, values[0], atol=1e-4, rtol=1e-5)
     assert model.sample_prior(6, randomness()).shape == (6, 12)
     assert model.reconstruct(x, randomness()).shape == x.shape
+
+
+def test_derivatives_go_to_what_is_encoded_already(two_layer: Model) -> None:
+    x, noise = observations(), two_layer.noise(3, 4, randomness(2))
+    for path in two_layer.paths:
+        leaves = tuple(part.detach().requires_grad_() for part in two_layer.encode(x))
+        draws = two_layer.draw(x, noise, path, randomness(3), leaves)
+        value = draws.log_weights if draws.kept is None else draws.kept
+        first = list(two_layer.recognition.layers[0].parameters())
+        found = torch.autograd.grad(value.sum(), [*leaves, *first], allow_unused=True)
+        assert [part is not None for part in found] == [True, True, *(False for _ in first)], path
 
 
 def test_one_gaussian_layer_is_computed_without_automatic_differentiation() -> None:
@@ -327,6 +338,13 @@ def test_bounds_of_every_toy_agree_with_its_likelihood(name: str) -> None:
         assert float(values.mean() - exact) == pytest.approx(0, abs=5 * float(values.std()) / 2000**0.5)
 
 
+def test_the_standard_normal_and_the_q_of_a_toy_have_the_moments_they_are_given() -> None:
+    assert torch.equal(StandardNormal(3).mean(None), torch.zeros(3))
+    mean, log_scale = linear_gaussian((1.0, -2.0), (4.0, 0.25)).model.recognition.layers[0].output(None)
+    assert mean.tolist() == [1.0, -2.0]
+    assert (2 * log_scale).exp().tolist() == pytest.approx([4.0, 0.25])
+
+
 def test_rainforth_in_many_dimensions_is_a_mismatch_of_variances() -> None:
     toy = rainforth(dims=20, perturbation=0.1)
     with torch.no_grad():
@@ -342,6 +360,8 @@ def test_rainforth_in_many_dimensions_is_a_mismatch_of_variances() -> None:
 def test_rainforth_moves_all_it_says_by_the_size_it_says_and_trains_nothing_else() -> None:
     toy, again, moved = rainforth(seed=3), rainforth(seed=3), rainforth(perturbation=1e-3, seed=3)
     assert torch.equal(toy.x, again.x)
+    many = rainforth(dims=400, perturbation=0.0)
+    assert float((many.x - many.model.theta[0].detach()).var()) == pytest.approx(2, rel=5 * math.sqrt(2 / 400))
     prior, q = (layer.network for layer in (moved.model.generative.layers[0], moved.model.recognition.layers[0]))
     assert (moved.model.theta, moved.model.phi) == ([prior.mean], [q.weight, q.bias])
     for ours, same in zip(toy.model.parameters(), again.model.parameters(), strict=True):

@@ -14,8 +14,8 @@ from iwae_core.bounds.lower import elbo, iwae_bound
 from iwae_core.bounds.weights import LogWeights
 from iwae_core.estimators import ESTIMATORS
 from iwae_core.evaluation.estimate import estimate
-from iwae_core.evaluation.held_out import bound_curves, log_weights
-from iwae_core.models import MODELS
+from iwae_core.evaluation.held_out import Curves, bound_curves, log_weights
+from iwae_core.models import MODELS, Model
 from iwae_core.models.fused import FusedNetworks
 from iwae_core.training.adam import Adam
 from iwae_core.training.events import Event, Failed, Finished, Progress, Record, Snapshot, Started, decode, encode
@@ -76,6 +76,28 @@ def test_runs_in_lockstep_see_identical_minibatches_and_noise(monkeypatch: pytes
         assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
     assert not torch.equal(seen[0][0][0], seen[0][1][0])
     assert not torch.equal(seen[0][0][1], seen[0][1][1])
+
+
+def test_patience_decides_on_the_last_training_images_and_trains_on_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment, trained, seen = Experiment(replace(SMALL, steps=1, patience=9)), [], []
+    kept = experiment.data.validating(SMALL.eval_images)
+    gradient = Run.gradient
+
+    def spy(run: Run, x: Tensor, step: int) -> tuple[float, float]:
+        trained.append(x.clone())
+        return gradient(run, x, step)
+
+    def spied(model: Model, x: Tensor, *more: Any, **named: Any) -> Curves:
+        seen.append(x)
+        return bound_curves(model, x, *more, **named)
+
+    monkeypatch.setattr(Run, "gradient", spy)
+    monkeypatch.setattr("iwae_core.training.loop.bound_curves", spied)
+    list(experiment.train())
+    assert all(torch.equal(x, kept.minibatch(SMALL.seed, 0, SMALL.batch_size)) for x in trained)
+    assert all(torch.equal(x, kept.held_out(SMALL.seed, SMALL.eval_images)) for x in seen)
+    assert len(trained) == 2
+    assert len(seen) == 4, "two runs, before and after the step"
 
 
 def test_two_runs_of_one_estimator_stay_identical_and_different_ones_part() -> None:
@@ -325,3 +347,4 @@ def test_standard_errors() -> None:
     mean, stderr = estimate(values)
     assert stderr == pytest.approx(0.1, rel=0.2)
     assert np.std((mean - 3.0) / stderr) == pytest.approx(1.0, rel=0.1)
+    assert estimate(np.array([[0.0, 2.0]])) == (1.0, 1.0)
