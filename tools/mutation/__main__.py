@@ -24,6 +24,8 @@ def main() -> None:
     options = arguments()
     STATE.mkdir(parents=True, exist_ok=True)
     found = [mutant for file in files(options.files) for mutant in mutants(session.ROOT, file)]
+    alike = score.equivalent()
+    testable = [mutant for mutant in found if mutant.key not in alike]
     verdicts, touched_file = Verdicts(STATE / "verdicts.json"), STATE / f"touched_{fingerprint()}.json"
     if options.baseline or not touched_file.exists():
         aside(lambda: collect(session.Baseline(touched_file), options.tests))
@@ -31,7 +33,7 @@ def main() -> None:
     until = time.monotonic() + 60 * options.minutes
 
     def due(verdict: set[str | None]) -> Iterator[Mutant]:
-        chosen = [mutant for mutant in found if verdicts.known.get(mutant.key) in verdict]
+        chosen = [mutant for mutant in testable if verdicts.known.get(mutant.key) in verdict]
         random.Random(0).shuffle(chosen)  # so that what has been tested when time is up is a fair sample
         chosen.sort(key=lambda mutant: mutant.key not in verdicts.known)
         for mutant in chosen:

@@ -9,18 +9,24 @@ from pathlib import Path
 from tools.mutation.mutants import Mutant
 
 SCORE = Path(__file__).with_name("score.json")
-EQUIVALENT = Path(__file__).with_name("equivalent.json")  # by key: why no test can tell such a mutant from the original
+EQUIVALENT = Path(__file__).with_name("equivalent.json")
 HEAD = ("folder of `iwae_core`", "mutants", "tested", "noticed", "equivalent", "survived", "score", "date")
+
+
+def equivalent() -> dict[str, str]:
+    """By key: why no test can tell such a mutant from the original."""
+    found: dict[str, str] = json.loads(EQUIVALENT.read_text())
+    return found
 
 
 def write(mutants: list[Mutant], verdicts: dict[str, str]) -> None:
     """Put the count of these files' folders into the score."""
     score = json.loads(SCORE.read_text()) if SCORE.exists() else {}
-    equivalent = json.loads(EQUIVALENT.read_text())
+    alike = equivalent()
     for folder in sorted({_folder(mutant) for mutant in mutants}):
         keys = [mutant.key for mutant in mutants if _folder(mutant) == folder]
-        found = Counter("equivalent" if key in equivalent else verdicts.get(key, "untested") for key in keys)
-        alive = [key for key in keys if verdicts.get(key) in ("survived", "no test") and key not in equivalent]
+        found = Counter("equivalent" if key in alike else verdicts.get(key, "untested") for key in keys)
+        alive = [key for key in keys if verdicts.get(key) in ("survived", "no test") and key not in alike]
         score[folder] = {
             "mutants": len(keys),
             "noticed": found["killed"],

@@ -155,8 +155,8 @@ def reveal() -> str:
 
 MEASURED = (
     "Test NLL is minus $L_k$ at the largest k measured, ± two standard errors over test digits; a unit is active "
-    "if the mean of q varies over digits by more than 0.01. If there are only two, both are, in any model; of two layers "
-    "nearly all units of the first are, since their means follow the layer above."
+    "if the mean of q varies over digits by more than 0.01. If there are only two, both are, in any model; of two "
+    "layers nearly all units of the first are, since their means follow the layer above."
 )
 LESSON = Lesson(
     slug="network",
