@@ -157,7 +157,7 @@ class Experiment:
     @property
     def between_steps(self) -> bool:
         """Whether the next event is a step: the moment to swap, and to take or restore a state."""
-        due = self._evaluation_due() or self._swaps_due()
+        due = self._evaluation_due() or self._swaps_due() or self._out_of_patience()
         return self.step < self.spec.steps and not self._ending and not due
 
     def _evaluation_due(self) -> bool:

@@ -20,6 +20,9 @@ from iwae_core.evaluation.annealing import (
     tune,
     visit,
 )
+from iwae_core.evaluation.evidence import simulated_evidence
+from iwae_core.models import MODELS
+from iwae_core.models.linear import closed_form, linear_gaussian
 
 F64 = torch.float64
 
@@ -197,6 +200,22 @@ def test_the_bracket_holds_log_p_of_simulated_data_in_single_precision() -> None
     bracket = bidirectional(path, sample, h.float().expand(chains, -1, -1), randomness)
     for gap in (log_p - bracket.lower, bracket.upper - log_p):
         assert -4 * gap.std() / math.sqrt(data) < gap.mean() < 0.05
+
+
+def test_the_bracket_holds_log_p_of_what_a_model_simulates() -> None:
+    model = linear_gaussian(torch.full((4,), 0.3), seeded(2), units=2)
+    reports: list[int] = []
+    x, bracket = simulated_evidence(model, 200, 4, 60, seed=0, report=reports.append)
+    known = closed_form(model, x)
+    assert known is not None
+    assert x.shape == (200, 4)
+    assert reports == list(range(1, 181))
+    for gap in (known.log_p - bracket.lower, bracket.upper - known.log_p):
+        assert -4 * gap.std() / math.sqrt(200) < gap.mean() < 0.1
+    assert not torch.equal(simulated_evidence(model, 200, 1, 1, seed=1).x, x)
+    binary = MODELS["sbn_2"](torch.full((4,), 0.3), seeded(0))
+    with pytest.raises(ValueError, match="needs continuous latent variables; got discrete ones"):
+        simulated_evidence(binary, 2, 2, 2, seed=0)
 
 
 def test_the_bracket_tightens_as_temperatures_are_added() -> None:

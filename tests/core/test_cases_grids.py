@@ -43,6 +43,7 @@ def test_binary_states() -> None:
     [
         (lambda: standard_normal_grid(3), "1 or 2 dimensions; got 3"),
         (lambda: standard_normal_grid(1, spacing=0), "got reach = 10, spacing = 0"),
+        (lambda: standard_normal_grid(1, reach=0), "got reach = 0, spacing"),
         (lambda: standard_normal_grid(1, reach=-1), "got reach = -1, spacing"),
         (lambda: gamma_curve(0, (1,)), "got a = 0, k = \\[1\\]"),
         (lambda: gamma_curve(1, (0, 1)), "got a = 1, k = \\[0, 1\\]"),

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from iwae_core.evaluation import activity
-from iwae_core.evaluation.activity import ACTIVE, active_units
+from iwae_core.evaluation.activity import ACTIVE, active_counts, active_units
 from iwae_core.models import MODELS, Generative, Model, Recognition
 from iwae_core.models.factors import Gaussian, StandardNormal
 from iwae_core.models.networks import Affine, Free
@@ -48,6 +48,12 @@ def test_a_unit_is_active_from_a_variance_of_a_hundredth_on(spread: float, activ
     x = torch.randn(20, 1, generator=torch.Generator().manual_seed(0))
     x *= (spread / x.var()).sqrt()
     assert snapshot(0, [model], x, (1, 5), seed=0).active.tolist() == [active]
+
+
+def test_active_units_are_counted_layer_by_layer(linear: tuple[Model, Tensor, Tensor]) -> None:
+    model, _, _ = linear
+    x = torch.randn(IMAGES, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert active_counts(model, x, seed=0) == [1, 2]
 
 
 def test_few_samples_do_not_make_dead_units_look_active(linear: tuple[Model, Tensor, Tensor]) -> None:

@@ -16,6 +16,7 @@ from iwae_core.exact.law import (
     exact_bound,
     exact_curve,
     expansion,
+    inverse_sample_size,
     log_evidence,
     resampled_law,
     resampled_log_prob,
@@ -195,6 +196,24 @@ KEPT = {
     3: ([0.411308, 0.073016, 0.425403, 0.090274], 0.0369020757, -2.4410690494),
     4: ([0.438729, 0.061364, 0.424722, 0.075185], 0.0177106590, -2.4218776327),
 }
+
+
+@pytest.mark.parametrize("scale", [0.5, 3.0])
+def test_inverse_sample_size_by_visiting_every_tuple(scale: float) -> None:
+    law, ks = random_law(4, scale, seed=5), (1, 2, 3, 5)
+    expected = []
+    for k in ks:
+        _, log_weights, prob = tuples(law, k)
+        expected.append(prob @ normalized_weights(log_weights).square().sum(0))
+    close(inverse_sample_size(law, ks), torch.stack(expected), 1e-12)
+
+
+def test_inverse_sample_size_of_extreme_weights() -> None:
+    equal = Law(torch.zeros(2, dtype=torch.float64), torch.full((2,), 0.5, dtype=torch.float64).log())
+    assert inverse_sample_size(equal, [1, 2, 50, 10**6]).tolist() == pytest.approx([1, 1 / 2, 1 / 50, 1e-6], rel=1e-12)
+    for law, ks in ((equal, [0]), (equal, [0, 5]), (equal, []), (Law(double([-math.inf, 0]), equal.log_prob), [5])):
+        with pytest.raises(ValueError, match="needs k >= 1 and log-weights above -inf; got k = "):
+            inverse_sample_size(law, ks)
 
 
 @pytest.mark.parametrize("k", KEPT)

@@ -8,10 +8,11 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Normal
 
 from iwae_core.evaluation.held_out import log_weights
-from iwae_core.models import MODELS, Model
+from iwae_core.models import MODELS, Generative, Model
 from iwae_core.models.bernoulli import bernoulli_log_likelihood
 from iwae_core.models.burda import gaussian_mlp
-from iwae_core.models.factors import linear_layers
+from iwae_core.models.factors import Bernoulli as BernoulliLayer
+from iwae_core.models.factors import StandardNormal, linear_layers
 from iwae_core.models.sigmoid_belief import sigmoid_belief
 from iwae_core.models.toys import enumerable, line
 
@@ -109,6 +110,15 @@ def test_derivatives_go_to_what_is_encoded_already(two_layer: Model) -> None:
 
 def test_one_gaussian_layer_is_computed_without_automatic_differentiation() -> None:
     assert [name for name in MODELS if MODELS[name](PIXEL_MEANS, randomness()).fused] == ["one_layer", "one_layer_2d"]
+
+
+def test_one_gaussian_layer_with_another_decoder_is_left_to_automatic_differentiation() -> None:
+    model = MODELS["one_layer_2d"](PIXEL_MEANS, randomness())
+    parts = model.generative.layers[-1].network  # type: ignore[attr-defined]
+    relu = torch.nn.Sequential(*(torch.nn.ReLU() if isinstance(part, torch.nn.Tanh) else part for part in parts))
+    decoder = Generative([StandardNormal(2), BernoulliLayer(len(PIXEL_MEANS), relu)])
+    assert model.fused
+    assert Model(decoder, model.recognition).fused is None
 
 
 def test_linear_layers_with_tanh_between_are_told_from_other_networks() -> None:

@@ -16,7 +16,7 @@ from iwae_core.models.factors import Gaussian
 from iwae_core.models.linear import closed_form, linear_gaussian
 from iwae_core.models.networks import Affine
 from iwae_core.training.events import Record, Snapshot, decode, encode
-from iwae_core.training.snapshots import snapshot, weighed
+from iwae_core.training.snapshots import pictures, snapshot, weighed
 from iwae_lab.records.log import read_log
 
 PIXELS = 12
@@ -228,6 +228,32 @@ def test_the_region_is_found_at_the_edges_of_the_prior_and_holds_q() -> None:
         assert (abs(mean - box[:2]) < box[2]).all()
         wide = q.bias.detach().numpy() + 3.4 * np.exp(0.7) * np.array([[0, 1], [0, -1]])
         assert (abs(wide - box[:2]) <= box[2]).all()
+
+
+def test_the_region_is_as_small_as_the_posterior_and_q_allow() -> None:
+    model = linear_gaussian(torch.full((PIXELS,), 0.3), randomness(), units=2).double()
+    pixels, q = model.generative.layers[1].network, model.recognition.layers[0].network
+    assert isinstance(pixels, Affine)
+    assert isinstance(q, Affine)
+    points = torch.tensor([[-3.7, 1.0], [1.0, -3.7], [3.7, 1.0], [1.0, 3.7]], dtype=torch.float64)
+    with torch.no_grad():
+        pixels.weight.mul_(10)
+        x = points @ pixels.weight.T + pixels.bias
+        known = closed_form(model, x)
+        assert known is not None
+        q.weight.copy_(torch.linalg.pinv(pixels.weight))
+        q.bias.copy_(-q.weight @ pixels.bias)
+        q.log_scale.fill_(-3)
+        found = latent_plane(model, x)
+    for box, mean in zip(found["plane_box"], known.mean.numpy(), strict=True):
+        assert (abs(mean - box[:2]) < box[2]).all()
+        assert box[2] < 0.6
+
+
+def test_grey_values_are_whole_numbers_of_one_byte() -> None:
+    found = pictures(torch.tensor([-0.5, 0.0, 0.2, 0.499, 1.0, 1.5]))
+    assert found.dtype == np.uint8
+    assert found.tolist() == [0, 0, 51, 127, 255, 255]
 
 
 def test_models_without_a_plane_leave_theirs_blank() -> None:

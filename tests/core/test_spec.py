@@ -1,15 +1,15 @@
 """One validator for everybody: limits, names and a faithful round trip."""
 
 import json
-from dataclasses import replace
+from dataclasses import MISSING, make_dataclass, replace
 from typing import Any
 
 import pytest
 
 from iwae_core.registry import Registry, UnknownNameError
-from iwae_core.training.fields import SpecError, limits
+from iwae_core.training.fields import Limits, SpecError, choices, limits, name, number
 from iwae_core.training.memory import memory_mb, require_memory
-from iwae_core.training.schedules import Schedule
+from iwae_core.training.schedules import SCHEDULES, Schedule
 from iwae_core.training.spec import ExperimentSpec, RunSpec, Swap
 
 
@@ -137,6 +137,17 @@ def test_impossible_swaps_are_refused(change: dict[str, int], message: str) -> N
         ExperimentSpec(batch_size=1000, swaps=(Swap(**good | change),))
 
 
+def test_a_swap_is_written_in_one_word() -> None:
+    swap = Swap(run=1, step=200, estimator="iwae", k=50)
+    assert str(swap) == "1:200:iwae:50"
+    assert Swap.parse("1:200:iwae:50") == swap
+    for text in ("", "1:200:iwae", "1:200:iwae:50:3", "-1:200:iwae:50", "1:\u0662:iwae:50", "1:200:iwae:5.0"):
+        with pytest.raises(SpecError, match=r"expected RUN:STEP:ESTIMATOR:K, as in 0:1000:iwae:50; got "):
+            Swap.parse(text)
+    with pytest.raises(SpecError, match="got 'xxxx"):
+        Swap.parse("x" * 500)
+
+
 def test_a_swap_changes_one_run() -> None:
     spec = ExperimentSpec((RunSpec("vae", 2), RunSpec("vae", 3)), steps=9)
     assert spec.swapped(Swap(run=1, step=4, estimator="iwae", k=5)).runs == (RunSpec("vae", 2), RunSpec("iwae", 5))
@@ -173,6 +184,21 @@ def test_evaluation_takes_at_most_a_third_of_the_work(k: int) -> None:
     evaluation = spec.eval_images * spec.eval_k * (len(snapshots) - 2)  # the first and the last are always made
     assert evaluation <= (evaluation + 3 * spec.batch_size * k * spec.steps) / 3
     assert 4 < len(snapshots) < 500
+
+
+def test_repeats_that_divide_k_are_taken() -> None:
+    assert RunSpec("miwae", 6, repeats=2).settings == {"repeats": 2}
+
+
+def test_a_field_carries_its_default_its_limits_and_its_registry() -> None:
+    kinds = [("count", int, number(3, 1, 9, "how many")), ("kind", str, name(SCHEDULES, "burda"))]
+    filled = make_dataclass("filled", kinds)
+    assert filled() == filled(3, "burda")
+    assert limits(filled) == {"count": Limits(1, 9, "how many")}
+    assert choices(filled) == {"kind": SCHEDULES}
+    open_ = make_dataclass("open_", [("kind", str, name(SCHEDULES)), ("count", int, number(MISSING, 1, 9, "how many"))])
+    with pytest.raises(TypeError, match="kind"):
+        open_(count=3)
 
 
 def test_a_name_can_be_taken_once() -> None:

@@ -41,6 +41,16 @@ def test_one_sample_kept_by_its_weight_by_visiting_every_tuple() -> None:
         close(found.variance[place], prob @ (weights * a.square()).sum(0) - mean**2, 2e-9)
 
 
+@pytest.mark.parametrize("elements", [1, 100])
+def test_memory_is_kept_small_without_changing_anything(elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    law = random_law(3, 1.3, seed=2)
+    whole = WeightedSums(law, DERIVATIVES, KS).moments(0, {1: 1, 2: 0.5})
+    monkeypatch.setattr("iwae_core.exact.weighted_sums.ELEMENTS", elements)
+    parts = WeightedSums(law, DERIVATIVES, KS).moments(0, {1: 1, 2: 0.5})
+    close(parts.mean, whole.mean, 1e-13)
+    close(parts.variance, whole.variance, 1e-13)
+
+
 def test_normalised_weights_sum_to_one_at_any_k() -> None:
     sums = WeightedSums(random_law(40, 2.0, seed=3), torch.ones(40, 1, dtype=torch.float64), (1, 7, 1000, 10**9))
     mean, variance = sums.moments(0, {1: 1})

@@ -96,14 +96,6 @@ def test_means_of_corrections_and_of_the_sample_size_by_enumeration(k: int) -> N
         assert jackknife_mean(bounds, k, order) == pytest.approx(expected, abs=1e-11)
 
 
-def test_inverse_sample_size_of_extreme_weights() -> None:
-    ks = [1, 2, 50, 10**6]
-    equal = Law(torch.zeros(2, dtype=torch.float64), torch.full((2,), 0.5, dtype=torch.float64).log())
-    assert inverse_sample_size(equal, ks).tolist() == pytest.approx([1, 1 / 2, 1 / 50, 1e-6], rel=1e-12)
-    with pytest.raises(ValueError, match="k >= 1"):
-        inverse_sample_size(equal, [0])
-
-
 def test_corrections_are_missing_where_they_are_undefined_or_drown_in_rounding() -> None:
     found = gaps(1.5, 0.0, 1)
     assert np.isnan(found.delta[0])
