@@ -3,15 +3,19 @@
 import copy
 from dataclasses import replace
 from itertools import pairwise
+from threading import Event
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from iwae_core.training.events import Event, Finished, Progress, Snapshot, Swapped
-from iwae_core.training.loop import Experiment
+from iwae_core.training import events as told
+from iwae_core.training.events import Finished, Progress, Snapshot, Swapped
+from iwae_core.training.fields import SpecError
+from iwae_core.training.loop import Experiment, GivenUpError
 from iwae_core.training.patience import Patience
-from iwae_core.training.process import one_thread
+from iwae_core.training.process import one_thread, prepare_process
 from iwae_core.training.run import Run
 from iwae_core.training.spec import ExperimentSpec, RunSpec, Swap
 
@@ -24,7 +28,7 @@ SWAPPED = replace(SPARSE, swaps=(Swap(run=0, step=2, estimator="dreg", k=5), Swa
 IMPATIENT = replace(SPARSE, eval_k=1, patience=2)
 
 
-def steps(events: list[Event], kind: type[Progress | Snapshot | Swapped]) -> list[int]:
+def steps(events: list[told.Event], kind: type[Progress | Snapshot | Swapped]) -> list[int]:
     return [event.step for event in events if isinstance(event, kind)]
 
 
@@ -37,8 +41,19 @@ def test_planned_swaps_are_made_once_each_in_their_step() -> None:
         Swapped(6, 1, "vae", 2),
     ]
     assert tuple(experiment.swaps) == SWAPPED.swaps
+    assert [(run.spec.estimator, run.spec.k) for run in experiment.runs] == [("dreg", 5), ("vae", 2)]
     after = [type(following) for event, following in pairwise(events) if isinstance(event, Swapped)]
     assert after == [Progress, Progress]
+
+
+def test_after_a_swap_evaluations_are_as_far_apart_as_the_new_k_allows() -> None:
+    spec = replace(SPARSE, swaps=(Swap(run=0, step=1, estimator="vae", k=50),))
+    assert steps(list(Experiment(spec).train()), Snapshot) == [0, 2, 3, 4, 5, 6, 7]
+    experiment = Experiment(replace(SPARSE, batch_size=1000))
+    experiment.swap(0, "vae", 400)
+    with pytest.raises(SpecError, match="k times batch_size must be at most 500,000; got 501,000"):
+        experiment.swap(1, "vae", 501)
+    assert [run.spec.k for run in experiment.runs] == [400, 3]
 
 
 @pytest.mark.parametrize("spec", [SPARSE, SWAPPED, IMPATIENT])
@@ -105,6 +120,33 @@ def test_what_follows_a_saved_state_is_the_same_to_the_bit(saved_at: int) -> Non
             assert one == other
 
 
+def test_a_step_is_given_up_while_it_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    began, goes_on = Event(), Event()
+
+    def endless(run: Run, x: Tensor, step: int) -> tuple[float, float]:
+        began.set()
+        goes_on.wait(60)
+        return 0.0, 0.0
+
+    monkeypatch.setattr(Run, "gradient", endless)
+    experiment = Experiment(SPARSE, give_up=began.is_set)
+    with pytest.raises(GivenUpError):
+        list(experiment.train())
+    assert not goes_on.is_set()
+    assert experiment.step == 0
+    goes_on.set()
+
+
+def test_a_look_is_at_the_first_image_of_the_next_minibatch() -> None:
+    experiment = Experiment(SPARSE)
+    x = experiment.data.minibatch(SPARSE.seed, 0, SPARSE.batch_size)
+    before = experiment.look()
+    assert torch.equal(before.x, x[:1])
+    assert [tuple(run.decoded.shape) for run in before.runs] == [(3, 784)] * 2
+    with pytest.raises(ValueError, match="exactly one step after look; 0 were made"):
+        experiment.compare(before)
+
+
 def test_one_parameter_that_is_no_number_is_enough() -> None:
     experiment = Experiment(SPARSE)
     assert experiment.finite
@@ -154,3 +196,14 @@ def test_one_thread_is_one_whatever_the_callers_setting() -> None:
         assert one_thread(torch.get_num_threads)() == 1
     finally:
         torch.set_num_threads(before)
+
+
+def test_numbers_too_small_to_be_normal_are_flushed_to_zero() -> None:
+    least = torch.tensor(torch.finfo(torch.float32).tiny)
+    try:
+        torch.set_flush_denormal(False)
+        assert least / 2 > 0, "premise"
+        prepare_process()
+        assert least / 2 == 0
+    finally:
+        prepare_process()

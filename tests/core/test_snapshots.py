@@ -1,5 +1,6 @@
 """What an evaluation tells: the spread of one estimate, its log-weights, active units, exact log p(x), the plane."""
 
+import json
 from functools import cache
 from pathlib import Path
 
@@ -121,6 +122,7 @@ def test_log_weights_are_those_of_the_bounds() -> None:
 def test_weights_of_a_digit_are_shares_of_the_samples_asked_for(samples: int, kept: int) -> None:
     weights, effective = weighed(taken(), digit=4, samples=samples)
     assert isinstance(weights, np.ndarray)
+    assert isinstance(effective, np.ndarray)
     assert weights.shape == (len(models()), kept)
     wanted = np.exp(taken().log_weights[:, :kept, 4].astype(np.float64))
     wanted /= wanted.sum(1, keepdims=True)
@@ -251,15 +253,16 @@ def test_the_region_is_as_small_as_the_posterior_and_q_allow() -> None:
 
 
 def test_grey_values_are_whole_numbers_of_one_byte() -> None:
-    found = pictures(torch.tensor([-0.5, 0.0, 0.2, 0.499, 1.0, 1.5]))
+    found = pictures(torch.tensor([-0.5, 0.0, 0.2, 0.499, 0.5, 1.0, 1.5]))
     assert found.dtype == np.uint8
-    assert found.tolist() == [0, 0, 51, 127, 255, 255]
+    assert found.tolist() == [0, 0, 51, 127, 128, 255, 255]
 
 
 def test_models_without_a_plane_leave_theirs_blank() -> None:
     assert taken().plane.shape == (3, 10, SIDE, SIDE)
     assert not taken().plane[2].any()
     assert np.isnan(taken().plane_q[2]).all()
+    assert taken().plane_samples.dtype == np.float16
     assert snapshot(0, models()[2:], observations(4), (1, 5), seed=7).plane.size == 0
 
 
@@ -267,6 +270,7 @@ def test_snapshots_are_compact_and_survive_the_log() -> None:
     line = encode(Record(0, 0.0, taken()))
     assert encode(decode(line)) == line
     assert len(line) < 150_000
+    assert json.loads(encode(Record(0, 1.23456789, taken())))["seconds"] == 1.2346
 
 
 def test_older_logs_still_decode() -> None:

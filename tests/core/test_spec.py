@@ -5,12 +5,16 @@ from dataclasses import MISSING, make_dataclass, replace
 from typing import Any
 
 import pytest
+import torch
 
+from iwae_core.models import MODELS
 from iwae_core.registry import Registry, UnknownNameError
-from iwae_core.training.fields import Limits, SpecError, choices, limits, name, number
-from iwae_core.training.memory import memory_mb, require_memory
+from iwae_core.training.fields import Limits, SpecError, choices, in_environment, limits, name, number
+from iwae_core.training.memory import EVALUATED, memory_mb, require_memory, run_mb
+from iwae_core.training.run import Run
 from iwae_core.training.schedules import SCHEDULES, Schedule
-from iwae_core.training.spec import ExperimentSpec, RunSpec, Swap
+from iwae_core.training.spec import ExperimentSpec, RunSpec, Swap, changed
+from iwae_core.training.starts import STARTS, Start
 
 
 def test_round_trip() -> None:
@@ -19,6 +23,51 @@ def test_round_trip() -> None:
     swaps = tuple(Swap(run=1, step=step, estimator="vae", k=3) for step in (2, 0))
     spec = ExperimentSpec(schedule="burda", swaps=swaps)
     assert ExperimentSpec.from_json(spec.to_json()) == spec
+
+
+def test_json_for_people_has_lines() -> None:
+    spec = ExperimentSpec()
+    assert "\n" not in spec.to_json()
+    assert "\n  " in spec.to_json(indent=2)
+    assert ExperimentSpec.from_json(spec.to_json(indent=2)) == spec
+
+
+def test_a_refusal_keeps_its_words_in_json() -> None:
+    with pytest.raises(SpecError, match=r"^unknown estimator 'vea'; choose from vae, "):
+        ExperimentSpec.from_json(json.dumps({"runs": [{"estimator": "vea"}]}))
+
+
+def test_what_is_no_default_is_told() -> None:
+    assert changed(ExperimentSpec(steps=5, batch_size=100), ["steps", "batch_size", "seed"]) == {"steps": 5}
+    assert changed(RunSpec("vae", 50), ["k", "estimator"]) == {"estimator": "vae"}
+
+
+def test_the_environment_sets_numbers() -> None:
+    given = {"IWAE_STEPS": "12", "IWAE_LEARNING_RATE": "0.5", "IWAE_SEED": "", "IWAE_DATASET": "mnist", "STEPS": "7"}
+    assert in_environment(ExperimentSpec, given) == {"steps": 12, "learning_rate": 0.5}
+    with pytest.raises(
+        SpecError, match=r"IWAE_STEPS \(training steps\) must be a whole number from 1 to .*; got '1.5'"
+    ):
+        in_environment(ExperimentSpec, {"IWAE_STEPS": "1.5"})
+
+
+def test_evaluations_grow_rarer_by_a_fiftieth_of_the_steps_made() -> None:
+    spec = ExperimentSpec(steps=100_000)
+    assert spec.next_snapshot(0) == 14
+    assert spec.next_snapshot(50_000) == 51_000
+    assert spec.next_snapshot(99_999) == 100_000
+
+
+def test_a_trained_start_fits_its_network_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = MODELS["one_layer_2d"](torch.full((784,), 0.5), torch.Generator().manual_seed(9))
+    monkeypatch.setitem(STARTS._items, "trained", Start(model.state_dict, "trained", "one_layer_2d"))
+    spec = ExperimentSpec((RunSpec("iwae", 3, "one_layer_2d"),), start="trained")
+    started = Run(spec.runs[0], spec, torch.full((784,), 0.2)).model
+    assert all(map(torch.equal, started.parameters(), model.parameters()))
+    with pytest.raises(
+        SpecError, match="'trained' are those of a one_layer_2d, and a run is a one_layer; set model to"
+    ):
+        replace(spec, runs=(*spec.runs, RunSpec("iwae", 3)))
 
 
 def test_limits_of_time_and_patience_survive_json() -> None:
@@ -48,6 +97,11 @@ def test_memory_grows_with_the_noise_and_its_refusal_says_what_would_fit() -> No
         require_memory(replace(spec, batch_size=1), 700)
     swapped = replace(spec, runs=(RunSpec("vimco", 2, "sbn_3"),), swaps=(Swap(run=0, step=9, estimator="rws", k=5000),))
     assert memory_mb(swapped) == memory_mb(ExperimentSpec((RunSpec("rws", 5000, "sbn_3"),)))
+
+
+def test_memory_of_an_evaluation_is_at_least_that_of_its_noise_and_log_weights() -> None:
+    more = run_mb("sbn_3", 1, 100, 10_000) - run_mb("sbn_3", 1, 100, 0)
+    assert 10_000 * (600 * 4 + EVALUATED * 8) / 1e6 <= more < 200
 
 
 def test_specifications_from_before_schedules_and_swaps_are_still_read() -> None:

@@ -169,7 +169,12 @@ def test_the_running_baseline_is_the_mean_log_weight_of_earlier_minibatches() ->
         elbo_before, _ = run.step(experiment.data.minibatch(0, step, 8), step)
         assert seen[-1] == pytest.approx(expected)
         expected = 0.9 * expected + 0.1 * elbo_before if step else elbo_before
-    # It is what the estimator subtracts: without it the second step is another.
+    # It is what the estimator subtracts: without it the gradient is another.
+    x, gradients = experiment.data.minibatch(0, 3, 8), []
+    for run.baseline in (expected, 0.0):
+        run.gradient(x, 3)
+        gradients.append(torch.cat([p.grad.flatten() for p in run.phi if p.grad is not None]))
+    assert not torch.allclose(*gradients, rtol=0.1)
     other = experiment.runs[1]
     for step in range(2):
         other.step(experiment.data.minibatch(0, step, 8), step)
