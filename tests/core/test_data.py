@@ -3,6 +3,7 @@
 import gzip
 import lzma
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from iwae_core.data import BINARISATIONS, DATASETS, DataError, Dataset
-from iwae_core.data.dataset import binarise
+from iwae_core.data.dataset import binarise, dataset_of
 from iwae_core.data.mnist import BUNDLED, FILES
 from iwae_core.randomness import generator
 
@@ -94,7 +95,9 @@ def test_static_binarisation_draws_each_image_once_per_seed(data: Dataset) -> No
     expected = sorted(map(tuple, (static.train == 255).float().tolist()))
     assert all(sorted(map(tuple, epoch.tolist())) == expected for epoch in epochs)
     assert not torch.equal(static.train, BINARISATIONS["static"](small, 4).train)
-    assert not torch.equal(static.train[:1000], static.train[1000:2000]), "each block has a stream of its own"
+    assert static.train.dtype == torch.uint8
+    twice = BINARISATIONS["static"](replace(small, train=data.train[:1000].repeat(2, 1)), 3)
+    assert not torch.equal(twice.train[:1000], twice.train[1000:]), "each block has a stream of its own"
     assert torch.equal(static.held_out(3, 50), small.held_out(3, 50))
     assert BINARISATIONS["dynamic"](small, 3) is small
 
@@ -127,6 +130,15 @@ def test_the_test_file_is_shuffled_and_the_training_file_is_not(data: Dataset) -
     assert torch.equal(data.test_labels, file[order])
     assert not torch.equal(data.test_labels, file)
     assert data.train_labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+
+
+def test_test_images_of_any_files_are_put_into_a_fixed_order() -> None:
+    train, test = (np.random.default_rng(i).integers(0, 256, (n, 2, 3), np.uint8) for i, n in ((1, 5), (2, 40)))
+    found, order = dataset_of(train, np.arange(5), test, np.arange(40)), np.random.default_rng(0).permutation(40)
+    assert found.train.tolist() == train.reshape(5, 6).tolist()
+    assert found.train_labels.tolist() == list(range(5))
+    assert found.test.tolist() == test.reshape(40, 6)[order].tolist()
+    assert found.test_labels.tolist() == order.tolist()
 
 
 def test_held_out_images_are_binarised_once_per_seed(data: Dataset) -> None:

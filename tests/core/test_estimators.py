@@ -9,9 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from iwae_core.bounds.lower import iwae_bound
 from iwae_core.bounds.weights import normalized_weights
 from iwae_core.draws import Draws
-from iwae_core.estimators import ESTIMATORS, UnsupportedError, require
+from iwae_core.estimators import ESTIMATORS, Surrogate, UnsupportedError, require
+from iwae_core.estimators.estimator import Target, estimator
 from iwae_core.models import MODELS, Model
 from iwae_core.models.toys import line
 from tests.support.enumeration import CASES, Gradient, assert_close, gradient, plus
@@ -173,6 +175,32 @@ def test_every_refusal_names_an_estimator_that_works(name: str, model: str, k: i
     except UnsupportedError as error:
         (instead,) = re.findall(r"estimator='(\w+)'", str(error))
         assert require(instead, k, paths)
+
+
+def test_two_surrogates_may_share_what_they_are_made_of() -> None:
+    def surrogate(draws: Draws) -> Surrogate:
+        bound = iwae_bound(draws.log_weights)
+        return Surrogate(bound, 2 * bound)
+
+    toy = line()
+    draws = toy.model.draw(toy.x, toy.model.noise(3, 1, torch.Generator().manual_seed(0)))
+    theta, p, q = replace(ESTIMATORS["iwae"], surrogate=surrogate, weights=None).cotangents(draws, 0.5, {})
+    weights = normalized_weights(draws.log_weights).detach()
+    for found, factor in ((theta, 0.5), (p, 1.0), (q, -1.0)):
+        torch.testing.assert_close(found, factor * weights)
+
+
+def test_an_estimator_is_known_by_its_name_and_phi_climbs_what_theta_does_unless_said() -> None:
+    facts = {name: getattr(ESTIMATORS["iwae"], name) for name in ("label", "path", "theta", "equation", "source")}
+    try:
+        plain = estimator("of_a_test", **facts)(ESTIMATORS["iwae"].surrogate)
+        other = estimator("of_another", **facts, phi=Target.WAKE)(ESTIMATORS["iwae"].surrogate)
+        assert ESTIMATORS["of_a_test"] is plain
+        assert (plain.theta, plain.phi) == (Target.L_K, Target.L_K)
+        assert (other.theta, other.phi) == (Target.L_K, Target.WAKE)
+    finally:
+        for name in ("of_a_test", "of_another"):
+            ESTIMATORS._items.pop(name, None)
 
 
 def test_every_estimator_says_what_it_estimates() -> None:

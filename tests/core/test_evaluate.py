@@ -9,6 +9,7 @@ from iwae_core.evaluation.activity import ACTIVE, active_counts, active_units
 from iwae_core.models import MODELS, Generative, Model, Recognition
 from iwae_core.models.factors import Gaussian, StandardNormal
 from iwae_core.models.networks import Affine, Free
+from iwae_core.models.toys import line
 from iwae_core.training.snapshots import snapshot
 
 IMAGES = 300
@@ -54,6 +55,11 @@ def test_active_units_are_counted_layer_by_layer(linear: tuple[Model, Tensor, Te
     model, _, _ = linear
     x = torch.randn(IMAGES, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     assert active_counts(model, x, seed=0) == [1, 2]
+
+
+def test_a_posterior_that_is_the_same_for_all_images_has_no_active_unit() -> None:
+    toy = line()
+    assert [layer.tolist() for layer in active_units(toy.model, toy.x.expand(7, -1), 3, seed=0)] == [[0.0]]
 
 
 def test_few_samples_do_not_make_dead_units_look_active(linear: tuple[Model, Tensor, Tensor]) -> None:

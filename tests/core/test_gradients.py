@@ -1,12 +1,16 @@
 """Gradient moments against exact ones, and signal-to-noise ratios in the regime where their laws hold."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
-from iwae_core.estimators import ESTIMATORS
+from iwae_core.bounds.lower import iwae_bound
+from iwae_core.draws import Draws
+from iwae_core.estimators import ESTIMATORS, Surrogate
+from iwae_core.estimators.estimator import both
 from iwae_core.evaluation.signal import Moments, gradient_moments
 from iwae_core.models import Generative, Model, Recognition
 from iwae_core.models.factors import Gaussian
@@ -67,6 +71,30 @@ def test_moments_are_those_of_the_repetitions(name: str) -> None:
     for found, wanted in zip(moments, map(torch.stack, by_hand), strict=True):
         torch.testing.assert_close(found.mean, wanted.mean(0))
         torch.testing.assert_close(found.variance, wanted.var(0))
+
+
+def test_the_baseline_is_the_mean_log_weight_of_samples_of_their_own() -> None:
+    toy, k = line(), 4
+    x, baselines = toy.x.expand(3, -1) + torch.tensor([[0.0], [1.0], [5.0]]), []
+    with torch.no_grad():
+        pilot = toy.model.draw(x, toy.model.noise(k, 3, generator(5, "moments, baseline")))
+
+    def recording(draws: Draws) -> Surrogate:
+        baselines.append(draws.baseline)
+        return both(iwae_bound(draws.log_weights))
+
+    reports: list[int] = []
+    gradient_moments(toy.model, replace(ESTIMATORS["iwae"], surrogate=recording), x, k, 3, 5, reports.append)
+    assert baselines == [float(pilot.log_weights.mean())] * 3
+    assert reports == [1, 2, 3]
+
+
+def test_a_parameter_without_gradient_has_a_mean_and_a_variance_of_zero() -> None:
+    toy = line()
+    toy.model.generative.layers[-1].register_parameter("unused", torch.nn.Parameter(torch.ones(2).double()))
+    model = Model(toy.model.generative, toy.model.recognition)
+    theta, _ = gradient_moments(model, ESTIMATORS["iwae"], toy.x, 2, 3, seed=1)
+    assert sum((theta.mean == 0).tolist()) == sum((theta.variance == 0).tolist()) == 2
 
 
 def test_no_noise_is_an_infinite_ratio_and_no_gradient_at_all_a_ratio_of_zero() -> None:

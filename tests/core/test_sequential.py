@@ -21,6 +21,12 @@ def test_the_first_looks_ask_what_tables_of_the_normal_distribution_say() -> Non
     np.testing.assert_allclose([critical(1), critical(2)], [2.241403, 2.638257], atol=1e-6)
 
 
+def test_a_difference_of_just_so_much_without_any_error_is_not_certain() -> None:
+    none = np.array(0.0)
+    assert not certain(Estimate(np.array(LEAST), none), FEWEST, 1)
+    assert certain(Estimate(np.array(LEAST + 1e-9), none), FEWEST, 1)
+
+
 def looks(true: float, experiments: int, seed: int, images: int = 150) -> np.ndarray:
     """Differences of images at 20 looks, `[experiments, looks, images]`: those of an image walk, as models train."""
     randomness = np.random.default_rng(seed)

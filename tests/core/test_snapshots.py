@@ -11,7 +11,7 @@ from torch import Tensor
 
 from iwae_core.evaluation.activity import ACTIVE, active_units
 from iwae_core.evaluation.held_out import SHOWN, bound_curves, estimator_variance, log_weights
-from iwae_core.evaluation.plane import SIDE, grid, latent_plane
+from iwae_core.evaluation.plane import DEEP, PRIOR, SIDE, _box, grid, latent_plane
 from iwae_core.models import MODELS, Model
 from iwae_core.models.factors import Gaussian
 from iwae_core.models.linear import closed_form, linear_gaussian
@@ -224,7 +224,7 @@ def test_the_region_is_found_at_the_edges_of_the_prior_and_holds_q() -> None:
         found = latent_plane(model, far @ pixels.weight.T + pixels.bias)
     known = closed_form(model, far @ pixels.weight.T + pixels.bias)
     assert known is not None
-    assert found["plane"].dtype == np.uint8
+    assert [found[name].dtype for name in ("plane", "plane_box", "plane_q")] == [np.uint8, np.float32, np.float32]
     for box, mean, point in zip(found["plane_box"], known.mean.numpy(), far.numpy(), strict=True):
         assert mean == pytest.approx(point, rel=0.05), "premise: the pixels leave little doubt"
         assert (abs(mean - box[:2]) < box[2]).all()
@@ -232,7 +232,7 @@ def test_the_region_is_found_at_the_edges_of_the_prior_and_holds_q() -> None:
         assert (abs(wide - box[:2]) <= box[2]).all()
 
 
-def test_the_region_is_as_small_as_the_posterior_and_q_allow() -> None:
+def test_the_region_is_found_where_q_is_far_from_it_and_holds_little_else() -> None:
     model = linear_gaussian(torch.full((PIXELS,), 0.3), randomness(), units=2).double()
     pixels, q = model.generative.layers[1].network, model.recognition.layers[0].network
     assert isinstance(pixels, Affine)
@@ -243,13 +243,21 @@ def test_the_region_is_as_small_as_the_posterior_and_q_allow() -> None:
         x = points @ pixels.weight.T + pixels.bias
         known = closed_form(model, x)
         assert known is not None
-        q.weight.copy_(torch.linalg.pinv(pixels.weight))
-        q.bias.copy_(-q.weight @ pixels.bias)
+        q.weight.zero_()
         q.log_scale.fill_(-3)
         found = latent_plane(model, x)
     for box, mean in zip(found["plane_box"], known.mean.numpy(), strict=True):
         assert (abs(mean - box[:2]) < box[2]).all()
-        assert box[2] < 0.6
+        assert box[2] < 2.3, "half of what lies between it and q"
+
+
+def test_the_region_is_a_step_larger_than_what_can_be_seen() -> None:
+    step = 2 * PRIOR / (SIDE - 1)
+    points = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0], [3.0, 3.0]])
+    values = torch.tensor([-1.0, 0.0, -7.9, -DEEP])  # the last can just not be seen
+    narrow, wide = (torch.tensor([[0.5, 1.0], [scale, scale]]) for scale in (0.01, 2.0))
+    assert _box(values, narrow, points).tolist() == pytest.approx([0.5, 1.0, 1 + step])
+    assert _box(values, wide, points).tolist() == pytest.approx([0.5, 1.0, 7.0])
 
 
 def test_grey_values_are_whole_numbers_of_one_byte() -> None:

@@ -274,6 +274,15 @@ def test_a_model_of_more_digits_is_evaluated_with_them() -> None:
     torch.testing.assert_close(log_weights(model.double(), x, 50, seed=1), rounded, atol=1e-3, rtol=0)
 
 
+def test_every_image_has_noise_of_its_own_and_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x = Experiment(SMALL).runs[0].model, torch.zeros(5, 784)
+    assert len(set(log_weights(model, x, 3, seed=1)[0].tolist())) == 5
+    monkeypatch.setattr("iwae_core.evaluation.held_out.IMAGES", 2)
+    reports: list[int] = []
+    bound_curves(model, x, (1, 3), 1, reports.append)
+    assert reports == [2, 4, 5]
+
+
 def test_evaluation_splits_many_samples_without_changing_them(monkeypatch: pytest.MonkeyPatch) -> None:
     experiment = Experiment(SMALL)
     model, x = experiment.runs[0].model, experiment.held_out[:2]
@@ -353,3 +362,6 @@ def test_standard_errors() -> None:
     assert stderr == pytest.approx(0.1, rel=0.2)
     assert np.std((mean - 3.0) / stderr) == pytest.approx(1.0, rel=0.1)
     assert estimate(np.array([[0.0, 2.0]])) == (1.0, 1.0)
+    single = values - np.float32(9000)
+    for rounded, exact in zip(estimate(single), estimate(single.astype(np.float64)), strict=True):
+        np.testing.assert_allclose(rounded, exact, rtol=1e-13)
