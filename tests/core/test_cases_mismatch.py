@@ -136,6 +136,7 @@ def test_moments_of_mismatched_weights(rho: float, shift: float, dims: int) -> N
         (0.6, 0, 20, 356, 0.5),
         (0.6, 0, 50, 2.4e6, 5e4),
         (0.505, 3, 1, math.inf, 0),
+        (1, math.sqrt(709.9), 1, math.inf, 0),  # e^709.8 is too large for a number
     ],
 )
 def test_chi_squared_of_mismatched_weights(rho: float, shift: float, dims: int, chi2: float, digits: float) -> None:

@@ -124,7 +124,9 @@ def test_nested_curve_is_unbiased() -> None:
     assert error.abs().max() < 5
 
 
-@pytest.mark.parametrize(("k", "grid"), [(1, (1,)), (5, (1, 2, 5)), (64, (1, 2, 4, 8, 16, 32, 64)), (997, (1, 997))])
+@pytest.mark.parametrize(
+    ("k", "grid"), [(1, (1,)), (5, (1, 2, 5)), (11, (1, 2, 5, 11)), (64, (1, 2, 4, 8, 16, 32, 64)), (997, (1, 997))]
+)
 def test_grids(k: int, grid: tuple[int, ...]) -> None:
     assert nested_grid(k) == grid
     assert nested_grid(5000) == (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)

@@ -80,7 +80,7 @@ def test_a_state_that_the_model_calls_impossible() -> None:
     assert curve.variance.isnan().all()
     assert log_evidence(law).item() == pytest.approx(math.log(0.3 + 0.5 * math.e))
     with pytest.raises(ValueError, match="log-weights above -inf; got k = 2 and a least one of -inf"):
-        resampled_log_prob(law, 2)
+        resampled_log_prob(Law(law.log_weights.requires_grad_(), law.log_prob), 2)
 
 
 def test_many_nodes() -> None:

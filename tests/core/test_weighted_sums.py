@@ -5,8 +5,9 @@ import torch
 from torch import Tensor
 
 from iwae_core.bounds.weights import normalized_weights
+from iwae_core.exact.law import Law
 from iwae_core.exact.weighted_sums import Shares, WeightedSums
-from tests.support.laws import close, random_law, tuples
+from tests.support.laws import close, double, random_law, tuples
 
 KS = (1, 2, 3, 4)
 DERIVATIVES = torch.tensor([[0.7, 1.0], [-1.9, 1.0], [0.4, 1.0]], dtype=torch.float64)
@@ -39,6 +40,26 @@ def test_one_sample_kept_by_its_weight_by_visiting_every_tuple() -> None:
         mean = prob @ (weights * a).sum(0)
         close(found.mean[place], mean, 2e-9)
         close(found.variance[place], prob @ (weights * a.square()).sum(0) - mean**2, 2e-9)
+
+
+@pytest.mark.parametrize(
+    ("log_weights", "prob"),
+    [
+        ([500.0, 501.0, 499.0], [0.3, 0.3, 0.4]),
+        ([-800.0, 0.0, 0.5], [0.2, 0.5, 0.3]),
+        ([-20.0, 0.0, 5.0], [0.3, 0.7 - 1e-10, 1e-10]),
+    ],
+    ids=["huge", "far apart", "hardly ever heavy"],
+)
+def test_moments_of_extreme_weights(log_weights: list[float], prob: list[float]) -> None:
+    law = Law(double(log_weights), double(prob).log())
+    found = WeightedSums(law, DERIVATIVES, KS).moments(0, {1: 1, 2: 0.5})
+    for place, k in enumerate(KS):
+        nodes, log_w, chance = tuples(law, k)
+        values = (shared(normalized_weights(log_w), {1: 1, 2: 0.5}) * DERIVATIVES[nodes, 0]).sum(0)
+        mean = chance @ values
+        close(found.mean[place], mean, 2e-9)
+        close(found.variance[place], chance @ values.square() - mean**2, 2e-9)
 
 
 @pytest.mark.parametrize("elements", [1, 100])
