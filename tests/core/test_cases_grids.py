@@ -29,9 +29,17 @@ def test_reach_and_spacing_of_the_grid() -> None:
     nodes, log_prob = standard_normal_grid(1, reach=3, spacing=0.5)
     assert nodes[:, 0].tolist() == [0.5 * i for i in range(-6, 7)]
     assert (log_prob[6] - log_prob[0]).item() == pytest.approx(4.5)
+    assert standard_normal_grid(1, reach=1, spacing=0.4)[0][:, 0].tolist() == pytest.approx(
+        [0.4 * i for i in range(-3, 4)]
+    )
+
+
+def test_a_curve_of_no_points() -> None:
+    assert [len(values) for values in gamma_curve(1, ())] == [0, 0]
 
 
 def test_binary_states() -> None:
+    assert binary_states(1).tolist() == [[0], [1]]
     assert binary_states(2).tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
     states = binary_states(10)
     assert states.shape == (1024, 10)

@@ -8,10 +8,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from iwae_core.bounds.lower import iwae_bound
+from iwae_core.bounds.weights import normalized_weights
+from iwae_core.exact.laplace import log_transform
 from iwae_core.exact.law import (
     Law,
     exact_bound,
     exact_curve,
+    inverse_sample_size,
     log_evidence,
     resampled_law,
     resampled_log_prob,
@@ -26,6 +29,8 @@ def test_rare_heavy_nodes_and_long_left_tails() -> None:
     for k in (2, 3):
         _, log_weights, prob = tuples(law, k)
         assert exact_bound(law, k).item() == pytest.approx((prob @ iwae_bound(log_weights)).item(), abs=1e-11)
+        shares = normalized_weights(log_weights).square().sum(0)
+        assert inverse_sample_size(law, [k]).item() == pytest.approx((prob @ shares).item(), abs=1e-12)
     for k in (2, 3, 50):
         kept = resampled_log_prob(law, k)
         assert kept.exp().sum().item() == pytest.approx(1, abs=1e-13)
@@ -83,6 +88,34 @@ def test_a_state_that_the_model_calls_impossible() -> None:
         resampled_log_prob(Law(law.log_weights.requires_grad_(), law.log_prob), 2)
 
 
+def test_small_and_large_k_together_are_as_exact_as_each_alone() -> None:
+    law, ks = random_law(5, 1.0, seed=3), (2, 10**9)
+    together = exact_curve(law, ks)
+    for place, k in enumerate(ks):
+        alone = exact_curve(law, (k,))
+        assert together.bound[place].item() == pytest.approx(alone.bound.item(), abs=1e-12)
+        assert together.variance[place].item() == pytest.approx(alone.variance.item(), rel=1e-6)
+
+
+def test_resampling_in_little_memory_and_with_derivatives(monkeypatch: pytest.MonkeyPatch) -> None:
+    law = random_law(5, 1.0, seed=3)
+    whole = resampled_log_prob(law, 3)
+    monkeypatch.setattr("iwae_core.exact.law.ELEMENTS", 1)
+    log_weights = law.log_weights.clone().requires_grad_()
+    found = resampled_log_prob(Law(log_weights, law.log_prob), 3)
+    close(found.detach(), whole, 1e-14)
+    (slope,) = torch.autograd.grad(torch.logsumexp(found, 0), log_weights)
+    close(slope, [0.0] * 5, 1e-12)  # probabilities sum to 1 whatever the weights are
+
+
+def test_derivatives_of_the_transform() -> None:
+    law = random_law(5, 1.0, seed=3)
+    log_weights = (law.log_weights - log_evidence(law)).sort().values.requires_grad_()
+    log_prob = law.log_prob.clone().requires_grad_()
+    u = torch.linspace(-3, 1, 7, dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda w, p: log_transform(u, w, p), (log_weights, log_prob))
+
+
 def test_many_nodes() -> None:
     # A log-weight uniform on [0, 1] has E w = e - 1 and E w^2 = (e^2 - 1) / 2.
     n = 100_000
@@ -99,6 +132,11 @@ def test_many_nodes() -> None:
     ("log_weights", "log_prob", "message"),
     [
         ([0.0, 1.0], [-1.0, -1.0], "probabilities are positive and sum to 1; got 0.73"),
+        (
+            [0.0, 1.0],
+            [math.log(0.5), math.log(0.5) + 3e-9],
+            "probabilities are positive and sum to 1; got 1.0000000015",
+        ),
         ([0.0, 1.0], [0.0, -math.inf], "probabilities are positive"),
         ([0.0, math.nan], [math.log(0.5)] * 2, "got NaN or"),
         ([0.0, math.inf], [math.log(0.5)] * 2, "leave out nodes of probability zero"),

@@ -72,6 +72,14 @@ def test_memory_is_kept_small_without_changing_anything(elements: int, monkeypat
     close(parts.variance, whole.variance, 1e-13)
 
 
+def test_one_sample_alone_is_the_derivative_of_that_sample() -> None:
+    law = random_law(3, 1.3, seed=2)
+    mean, variance = WeightedSums(law, DERIVATIVES, (1,)).moments(0, {1: 1})
+    expected = law.log_prob.exp() @ DERIVATIVES[:, 0]
+    close(mean, expected[None], 1e-13)
+    close(variance, (law.log_prob.exp() @ DERIVATIVES[:, 0].square() - expected**2)[None], 1e-13)
+
+
 def test_normalised_weights_sum_to_one_at_any_k() -> None:
     sums = WeightedSums(random_law(40, 2.0, seed=3), torch.ones(40, 1, dtype=torch.float64), (1, 7, 1000, 10**9))
     mean, variance = sums.moments(0, {1: 1})
