@@ -13,7 +13,7 @@ from torch.distributions import Bernoulli, Normal
 from iwae_core.draws import Draws, Path
 from iwae_core.estimators import ESTIMATORS, accumulate_gradient
 from iwae_core.models import MODELS, Model, Noise
-from iwae_core.models.bernoulli import bernoulli_network_log_likelihood
+from iwae_core.models.bernoulli import Rows, bernoulli_network_log_likelihood, parameters_of
 from iwae_core.models.burda import gaussian_mlp
 from iwae_core.models.factors import Gaussian, StandardNormal
 from iwae_core.models.sigmoid_belief import sigmoid_belief
@@ -183,6 +183,25 @@ def test_network_and_likelihood_together(
         found = torch.autograd.grad(shared, inputs, cotangent, retain_graph=True)
         wanted = torch.autograd.grad(value(h), inputs, cotangent)
         torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("widths", [(3, 8), (2, 5, 3, 8)])
+@pytest.mark.parametrize("block", [1000, 4])
+def test_a_backward_pass_through_some_rows_is_that_of_a_cotangent_of_zero_on_the_others(
+    widths: tuple[int, ...], block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("iwae_core.models.bernoulli.BLOCK", block)
+    parameters = parameters_of(layers(widths))
+    x = (torch.rand(2, widths[-1], generator=randomness(8)) < 0.5).double()
+    h = torch.randn(5, 2, widths[0], dtype=torch.float64, generator=randomness(9))
+    with torch.no_grad():
+        every, some = Rows(x, h, parameters), Rows(x, h, parameters, some=True)
+        torch.testing.assert_close(some.value, every.value)
+        kept = torch.tensor([0, 3, 4, 9])
+        cotangent = torch.zeros(10, dtype=torch.float64).index_fill_(0, kept, 0.7).view(5, 2)
+        some.keep(kept)
+        torch.testing.assert_close(some.in_h(cotangent), every.in_h(cotangent))
+        torch.testing.assert_close(some.in_parameters(cotangent), every.in_parameters(cotangent))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

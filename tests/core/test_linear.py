@@ -43,6 +43,14 @@ def test_it_starts_at_the_mean_and_the_variance_of_the_pixels() -> None:
     assert float(variance) == pytest.approx(float((PIXEL_MEANS - PIXEL_MEANS.square()).mean()))
 
 
+def test_its_mean_moves_without_the_pixels() -> None:
+    pixel_means = torch.full((4,), 0.3)
+    with torch.no_grad():
+        for parameter in linear_gaussian(pixel_means, torch.Generator().manual_seed(0), units=2).parameters():
+            parameter.add_(1)
+    assert torch.equal(pixel_means, torch.full((4,), 0.3))
+
+
 def test_log_p_is_the_normal_density_of_x(model: Model) -> None:
     weight, bias, variance = observation(model)
     x = (torch.rand(7, 12, generator=randomness(2)) < 0.5).double()

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Normal
 
 from iwae_core.evaluation.held_out import log_weights
-from iwae_core.models import MODELS, Generative, Model
+from iwae_core.models import MODELS, Generative, Model, Recognition
 from iwae_core.models.bernoulli import bernoulli_log_likelihood
 from iwae_core.models.burda import gaussian_mlp
 from iwae_core.models.factors import Bernoulli as BernoulliLayer
@@ -44,6 +44,8 @@ def belief() -> Model:
         ("two_layer", 253_384, 267_700),
         ("one_layer_2d", 198_384, 198_004),
         ("two_layer_2d", 248_584, 258_004),
+        ("linear", 784 * 51 + 1, 785 * 50 + 50),
+        ("linear_2d", 784 * 3 + 1, 785 * 2 + 2),
         ("sbn_1", 157_784, 157_000),
         ("sbn_2", 197_984, 197_200),
         ("sbn_3", 238_184, 237_400),
@@ -127,6 +129,22 @@ def test_linear_layers_with_tanh_between_are_told_from_other_networks() -> None:
     assert linear_layers(torch.nn.Sequential(linear, tanh, linear)) == [linear, linear]
     for other in ((linear, tanh), (linear, torch.nn.ReLU(), linear), (tanh, tanh, linear)):
         assert linear_layers(torch.nn.Sequential(*other)) == []
+
+
+def test_a_layer_without_derivatives_through_its_samples_leaves_the_discrete_paths() -> None:
+    up, down = MODELS["two_layer"](PIXEL_MEANS, randomness()), MODELS["sbn_2"](PIXEL_MEANS, randomness())
+    mixed = Recognition([up.recognition.layers[0], down.recognition.layers[1]])
+    assert Model(up.generative, mixed).paths == down.paths == ("score", "sleep")
+
+
+def test_what_is_encoded_has_a_row_for_each_image() -> None:
+    model = line().model
+    assert [part.shape for part in model.encode(torch.zeros(4, 1, dtype=torch.float64))] == [(4, 1), (4, 1)]
+
+
+def test_binary_units_start_as_fair_coins() -> None:
+    model = MODELS["sbn_2"](PIXEL_MEANS, randomness())
+    assert not model.generative.layers[0].output(None)[0].any()
 
 
 def test_output_starts_at_the_pixel_means() -> None:

@@ -1,6 +1,8 @@
 """The toys: their known likelihood and bounds, and what they are made of."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -42,26 +44,30 @@ def test_golden_gradient_of_the_likelihood() -> None:
 
 
 # L_k from quadrature and enumeration independent of this program.
-GOLDEN_BOUNDS: list[tuple[Toy, dict[int, float]]] = [
-    (linear_gaussian(), {1: -6.5570948288, 2: -4.7434008625, 50: -3.5523077873, 1000: -3.5298888709}),
+GOLDEN_BOUNDS: list[tuple[Callable[[], Toy], dict[int, float]]] = [
+    (linear_gaussian, {1: -6.5570948288, 2: -4.7434008625, 50: -3.5523077873, 1000: -3.5298888709}),
     (
-        linear_gaussian((0.6325161582, 0.0074054533), (0.2564102564, 0.1766784452)),
+        partial(linear_gaussian, (0.6325161582, 0.0074054533), (0.2564102564, 0.1766784452)),
         {1: -3.5482996492, 5: -3.5330159621, 100: -3.5289754109},
     ),
     (
-        linear_gaussian((0.9325161582, -0.1925945467), (0.2, 0.2)),
+        partial(linear_gaussian, (0.9325161582, -0.1925945467), (0.2, 0.2)),
         {1: -3.9104373390, 10: -3.5790318035, 1000: -3.5293998171},
     ),
-    (line(), {1: -2.3982084942, 2: -1.8806383763, 5: -1.7045522577, 50: -1.6450942250}),
-    (gaussian_mismatch(0.8, 1.0), {1: -0.5115717756571054, 10: -0.11159178322355245, 1000: -0.0020868204779853627}),
-    (gaussian_mismatch(1.5), {2: -0.018231772948022362, 50: -0.000610416751599896}),
-    (bimodal(0.0, 1.346), {10: -2.397576}),
-    (enumerable(), {1: -2.7810546759, 5: -2.4640824380, 50: -2.4093927451}),
+    (line, {1: -2.3982084942, 2: -1.8806383763, 5: -1.7045522577, 50: -1.6450942250}),
+    (
+        partial(gaussian_mismatch, 0.8, 1.0),
+        {1: -0.5115717756571054, 10: -0.11159178322355245, 1000: -0.0020868204779853627},
+    ),
+    (partial(gaussian_mismatch, 1.5), {2: -0.018231772948022362, 50: -0.000610416751599896}),
+    (partial(bimodal, 0.0, 1.346), {10: -2.397576}),
+    (enumerable, {1: -2.7810546759, 5: -2.4640824380, 50: -2.4093927451}),
 ]
 
 
-@pytest.mark.parametrize(("toy", "golden"), GOLDEN_BOUNDS)
-def test_golden_bounds(toy: Toy, golden: dict[int, float]) -> None:
+@pytest.mark.parametrize(("make", "golden"), GOLDEN_BOUNDS)
+def test_golden_bounds(make: Callable[[], Toy], golden: dict[int, float]) -> None:
+    toy = make()
     for k, bound in golden.items():
         found = float(exact_bound(model_law(toy.model, toy.x), k).detach())
         assert found == pytest.approx(bound, abs=2e-6 if len(golden) == 1 else 2e-9)
@@ -121,6 +127,18 @@ def test_rainforth_moves_all_it_says_by_the_size_it_says_and_trains_nothing_else
     for change in (weight - torch.eye(20) / 2, 2 * bias - mean):
         assert 5e-4 < float(change.std()) < 4e-3
         assert float(change.abs().max()) < 0.015
+
+
+def test_rainforth_moves_every_number_by_one_of_its_own() -> None:
+    still, moved = (rainforth(perturbation=size, seed=3).model for size in (0.0, 1e-3))
+    moves = torch.cat([(a - b).flatten() for a, b in zip(moved.parameters(), still.parameters(), strict=True)]).detach()
+    moves = moves[moves != 0]
+    assert len(set(moves.tolist())) == 20 + 20 * 20 + 20
+    assert float(moves.abs().max()) < 5e-3
+
+
+def test_an_observation_without_pixels_has_none() -> None:
+    assert gaussian_mismatch(dims=3).x.shape == (1, 0)
 
 
 def test_exact_gradients_come_by_differentiating_the_exact_bound() -> None:
