@@ -18,6 +18,7 @@ from iwae_core.models.sigmoid_belief import sigmoid_belief
 from iwae_core.training.adam import Adam
 from iwae_core.training.events import Failed, Progress, Record, decode, encode
 from iwae_core.training.loop import Experiment, train
+from iwae_core.training.rows import surrogate_of_rows
 from iwae_core.training.run import Run
 from iwae_core.training.spec import ExperimentSpec, RunSpec
 from iwae_lab.history.history import History
@@ -184,3 +185,19 @@ def test_a_gradient_that_is_not_finite_ends_the_training() -> None:
         next(experiment.runs[0].model.parameters()).fill_(torch.nan)
     *_, failed = experiment.train()
     assert isinstance(failed, Failed)
+
+
+def test_a_row_on_which_log_q_alone_pulls_takes_part() -> None:
+    model, x = SIZES["two_layer"](torch.Generator().manual_seed(1)).double(), torch.zeros(2, 12, dtype=torch.float64)
+    noise = model.noise(K, 2, torch.Generator().manual_seed(2))
+    encoded = tuple(part.detach() for part in model.encode(x))
+    zero, q = torch.zeros(K, 2, dtype=torch.float64), torch.zeros(K, 2, dtype=torch.float64)
+    q[1, 0] = 0.7
+    draws = model.draw(x, noise, encoded=encoded)
+    found = surrogate_of_rows(model, x, noise, encoded, draws, Cotangents(zero, zero, q))
+    upper = list(model.recognition.layers[1].network.log_scale.parameters())  # type: ignore[union-attr]
+    ours = torch.autograd.grad(found.phi.sum(), upper)
+    wanted = torch.autograd.grad((q * draws.log_q).sum(), upper)
+    for one, other in zip(ours, wanted, strict=True):
+        assert other.any()
+        torch.testing.assert_close(one, other)

@@ -4,6 +4,7 @@ import copy
 from dataclasses import replace
 from itertools import pairwise
 from threading import Event
+from time import process_time
 
 import numpy as np
 import pytest
@@ -66,16 +67,17 @@ def test_between_steps_is_where_a_step_follows(spec: ExperimentSpec) -> None:
         assert between == isinstance(following, Progress)
 
 
-def test_an_end_that_is_asked_for_is_evaluated_once() -> None:
+@pytest.mark.parametrize(("after", "evaluated"), [(Progress, [0, 3, 4]), (Snapshot, [0, 3])])
+def test_an_end_that_is_asked_for_is_evaluated_once(after: type[Progress | Snapshot], evaluated: list[int]) -> None:
     experiment, events = Experiment(SPARSE), []
     for event in experiment.train():
         events.append(event)
-        if steps(events, Progress)[-1:] == [4]:
+        if isinstance(event, after) and event.step == evaluated[-1]:
             experiment.end("enough")
             assert not experiment.between_steps
-    assert steps(events, Progress) == [1, 2, 3, 4]
-    assert steps(events, Snapshot) == [0, 3, 4]
-    assert events[-1] == Finished(4, reason="enough")
+    assert steps(events, Progress) == list(range(1, evaluated[-1] + 1))
+    assert steps(events, Snapshot) == evaluated
+    assert events[-1] == Finished(evaluated[-1], reason="enough")
 
 
 @pytest.mark.parametrize(("swap_at", "ends_at"), [(None, 1), (0, 2), (3, 5)])
@@ -157,7 +159,10 @@ def test_one_parameter_that_is_no_number_is_enough() -> None:
 
 def test_what_is_told_of_a_step_is_short() -> None:
     events = Experiment(replace(SPARSE, runs=(RunSpec("vae", 3), RunSpec("iwae", 3)), steps=1)).train()
+    began = process_time()
     progress = next(event for event in events if isinstance(event, Progress))
+    assert min(progress.cost) > 0
+    assert sum(progress.cost) < process_time() - began
     assert progress.kept[0] == 1
     for value in (*progress.kept, *progress.cost):
         assert value == round(value, 5)

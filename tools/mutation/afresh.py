@@ -73,4 +73,5 @@ def _tested(copy: Path, names: list[str]) -> int:
     for name in [name for name in sys.modules if name.partition(".")[0] in UNDER_TEST]:
         del sys.modules[name]
     files = sorted({name.partition("::")[0] for name in names})
-    return int(bool(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *files], plugins=[Chosen(names)])))
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    return int(bool(pytest.main([*options, *files], plugins=[Chosen(names)])))
