@@ -12,7 +12,7 @@ import torch
 
 from iwae_core.data import BINARISATIONS, DATASETS, DataError, Dataset
 from iwae_core.data.dataset import binarise, dataset_of
-from iwae_core.data.mnist import BUNDLED, FILES
+from iwae_core.data.mnist import BUNDLED, FILES, PIXELS
 from iwae_core.randomness import generator
 
 TEST_LABELS = "t10k-labels-idx1-ubyte"
@@ -33,6 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_all_images_and_labels_are_there(data: Dataset) -> None:
+    assert PIXELS == 784
     assert data.train.shape == (60_000, 784)
     assert data.test.shape == (10_000, 784)
     # The known class counts of MNIST.
@@ -96,6 +97,8 @@ def test_static_binarisation_draws_each_image_once_per_seed(data: Dataset) -> No
     assert all(sorted(map(tuple, epoch.tolist())) == expected for epoch in epochs)
     assert not torch.equal(static.train, BINARISATIONS["static"](small, 4).train)
     assert static.train.dtype == torch.uint8
+    second = binarise(small.train[1000:2000], generator(3, "static binarisation", 1000))
+    assert torch.equal(static.train[1000:2000], 255 * second.byte())
     twice = BINARISATIONS["static"](replace(small, train=data.train[:1000].repeat(2, 1)), 3)
     assert not torch.equal(twice.train[:1000], twice.train[1000:]), "each block has a stream of its own"
     assert torch.equal(static.held_out(3, 50), small.held_out(3, 50))

@@ -13,7 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from iwae_core.data import DATASETS, DataError, fashion_mnist, omniglot
+from iwae_core.data import DATASETS, DataError, fashion_mnist, mnist, omniglot
 from iwae_core.data.mat import matrices
 
 # Written by scipy.io.savemat, plain and compressed: six variables, among them a text and a cell array.
@@ -176,6 +176,11 @@ def clothes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, bytes]
         (tmp_path / f"{stem}.gz").write_bytes(packed)
     monkeypatch.setattr(fashion_mnist, "FILES", published)
     return files
+
+
+def test_fashion_mnist_has_the_names_and_sizes_of_mnist() -> None:
+    shapes = ({stem: shape for stem, (shape, _) in module.FILES.items()} for module in (fashion_mnist, mnist))
+    assert next(shapes) == next(shapes)
 
 
 @pytest.mark.parametrize("plain", [False, True])
