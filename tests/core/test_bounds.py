@@ -132,6 +132,24 @@ def test_what_is_called_a_lower_bound_is_one(name: str) -> None:
     assert min(means) > -2.7810546759 - 1e-9
 
 
+def test_which_are_lower_bounds_and_how_few_samples_each_takes() -> None:
+    assert {name for name, entry in BOUNDS.items() if entry.lower} == {
+        *("elbo", "iwae", "renyi", "ciwae", "miwae", "thermodynamic"),
+    }
+    assert {name: entry.least_k for name, entry in BOUNDS.items() if not entry.lower} == {"jackknife": 2, "delta": 2}
+
+
+def test_settings_have_the_defaults_that_are_told() -> None:
+    log_weights = normal_weights(6, 3, 2.0)
+    for name, defaults in (
+        ("renyi", {"alpha": 0.5}),
+        ("ciwae", {"beta": 0.5}),
+        ("thermodynamic", {"betas": (0, 0.2, 1), "side": "left"}),
+        ("jackknife", {"order": 1}),
+    ):
+        assert torch.equal(BOUNDS[name](log_weights), BOUNDS[name](log_weights, **defaults)), name
+
+
 # Subnormal numbers are flushed to zero in every process that trains, and here.
 SHIFTS = st.floats(-1000, 1000, allow_subnormal=False)
 LOG_WEIGHTS = st.lists(st.floats(-50, 50, allow_subnormal=False), min_size=1, max_size=8)

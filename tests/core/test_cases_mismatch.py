@@ -141,6 +141,7 @@ def test_moments_of_mismatched_weights(rho: float, shift: float, dims: int) -> N
 )
 def test_chi_squared_of_mismatched_weights(rho: float, shift: float, dims: int, chi2: float, digits: float) -> None:
     assert gaussian_mismatch_chi_squared(rho, shift, dims) == pytest.approx(chi2, abs=digits)
+    assert gaussian_mismatch_chi_squared(rho) == gaussian_mismatch_chi_squared(rho, 0, 1)
 
 
 def test_mismatch_is_the_same_on_a_plain_grid() -> None:

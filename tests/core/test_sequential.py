@@ -9,6 +9,10 @@ from iwae_core.evaluation.estimate import Estimate, estimate
 from iwae_core.evaluation.sequential import FEWEST, LEAST, LEVEL, certain, critical
 
 
+def test_certain_means_what_the_page_says() -> None:
+    assert (LEVEL, LEAST, FEWEST) == (0.05, 0.1, 50)
+
+
 def test_what_all_looks_spend_together_is_the_level() -> None:
     # The upper tail of the normal distribution by its error function, which the code does not use.
     spent = [math.erfc(critical(look) / math.sqrt(2)) for look in range(1, 2000)]

@@ -100,13 +100,16 @@ class Loop:
 
 
 def concerned(mutant: Mutant, touched: Touched, seconds: float) -> list[str]:
-    """The quickest tests that enter the mutated function, or its file if that is all that is known, for so long."""
-    file, found, total = str(ROOT / mutant.path), [], 0.0
+    """The quickest tests that enter the mutated function, or its file if that is all that is known, for so long.
+
+    Nothing is entered in a file that only imports: there all tests of its folder's files count.
+    """
+    file, found, total = str(ROOT / mutant.path).removesuffix("__init__.py"), [], 0.0
     for name, test in sorted(touched.items(), key=lambda pair: pair[1]["seconds"]):
         if total > seconds:
             break
         inside = mutant.lines if mutant.lines and not mutant.cached else range(10**6)
-        if any(path == file and line in inside for path, line in test["entered"]):
+        if any(path.startswith(file) and line in inside for path, line in test["entered"]):
             found.append(name)
             total += test["seconds"]
     return found
