@@ -13,6 +13,7 @@ from iwae_core.bounds.lower import iwae_bound
 from iwae_core.bounds.weights import normalized_weights
 from iwae_core.draws import Draws
 from iwae_core.estimators import ESTIMATORS, Surrogate, UnsupportedError, require
+from iwae_core.estimators.counting import BACKWARDS
 from iwae_core.estimators.estimator import Target, estimator
 from iwae_core.models import MODELS, Model
 from iwae_core.models.toys import line
@@ -208,3 +209,42 @@ def test_every_estimator_says_what_it_estimates() -> None:
         assert entry.equation
         assert re.search(r"[12]\d{3}", entry.source)
         assert entry.surrogate.__doc__
+
+
+# What theta and phi climb, how few samples it takes, how much is left out of a backward pass, what to use instead.
+FACTS = [
+    ("vae", Target.L_1, Target.L_1, 1, 0.0, "reinforce_loo"),
+    ("vae_analytic_kl", Target.L_1, Target.L_1, 1, 0.0, "vae"),
+    ("iwae", Target.L_K, Target.L_K, 1, 0.2, "vimco"),
+    ("iwae_one_sample", Target.L_K, Target.L_K, 1, 0.0, "vimco"),
+    ("renyi", Target.RENYI, Target.RENYI, 1, 0.15, "vimco"),
+    ("ciwae", Target.MIXED, Target.MIXED, 1, 0.2, "vimco"),
+    ("miwae", Target.L_GROUP, Target.L_GROUP, 1, 0.2, "vimco"),
+    ("piwae", Target.L_K, Target.L_GROUP, 1, 0.2, "vimco"),
+    ("vae_path", Target.L_1, Target.L_1, 1, 0.0, "reinforce_loo"),
+    ("stl", Target.L_K, Target.L_K, 1, 0.2, "rws"),
+    ("dreg", Target.L_K, Target.L_K, 1, 0.2, "vimco"),
+    ("rws_dreg", Target.L_K, Target.WAKE, 2, 0.2, "rws"),
+    ("rws", Target.L_K, Target.WAKE, 2, 0.2, "wake_sleep"),
+    ("rws_sleep", Target.L_K, Target.SLEEP, 1, 0.0, "rws"),
+    ("wake_sleep", Target.L_1, Target.SLEEP, 1, 0.0, "rws"),
+    ("reinforce", Target.L_1, Target.L_1, 1, 0.0, ""),
+    ("reinforce_running", Target.L_1, Target.L_1, 1, 0.0, ""),
+    ("reinforce_loo", Target.L_1, Target.L_1, 2, 0.0, "reinforce_running"),
+    ("reinforce_iwae", Target.L_K, Target.L_K, 1, 0.2, ""),
+    ("vimco", Target.L_K, Target.L_K, 2, 0.2, "reinforce_running"),
+    ("vimco_arithmetic", Target.L_K, Target.L_K, 2, 0.15, "reinforce_running"),
+    ("tvo", Target.TVO, Target.TVO, 2, 0.1, "reinforce_running"),
+]
+
+
+@pytest.mark.parametrize(("name", "theta", "phi", "least_k", "c", "instead"), FACTS)
+def test_facts_of_every_estimator(name: str, theta: Target, phi: Target, least_k: int, c: float, instead: str) -> None:
+    entry = ESTIMATORS[name]
+    assert (entry.theta, entry.phi, entry.least_k, entry.c, entry.instead) == (theta, phi, least_k, c, instead)
+    assert bool(entry.bias) == (set(entry.unbiased) != {"theta", "phi"}), "what is biased says by how much"
+    assert [row[0] for row in FACTS] == list(ESTIMATORS)
+
+
+def test_the_backward_pass_that_leaves_rows_out_names_its_sources() -> None:
+    assert "Horvitz" in BACKWARDS["counting"].source
