@@ -244,6 +244,9 @@ def test_facts_of_every_estimator(name: str, theta: Target, phi: Target, least_k
     assert (entry.theta, entry.phi, entry.least_k, entry.c, entry.instead) == (theta, phi, least_k, c, instead)
     assert bool(entry.bias) == (set(entry.unbiased) != {"theta", "phi"}), "what is biased says by how much"
     assert [row[0] for row in FACTS] == list(ESTIMATORS)
+    same = torch.full((least_k, 1), -3.0)
+    draws = Draws(entry.path, (), same, same, kl_error=same, kept=same[0], dream_log_q=same)
+    assert all(value.isfinite().all() for value in entry(draws)), "so few samples are enough"
 
 
 def test_the_backward_pass_that_leaves_rows_out_names_its_sources() -> None:
