@@ -2,10 +2,16 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
+import torch
 
 import iwae_core
+from iwae_core.bounds import BOUNDS
+from iwae_core.data.dataset import binarise
+from iwae_core.estimators import require
+from iwae_core.models import MODELS
 
 
 def test_every_name_is_there() -> None:
@@ -30,3 +36,25 @@ for name in ("streamlit", "plotly", "PIL", "pandas", "iwae_lab", "ui"):
 from iwae_core import *
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("package", "use"),
+    [
+        ("bounds", lambda: BOUNDS["elbo"](torch.zeros(2, 1))),
+        ("data", lambda: binarise(torch.zeros(1, 1), torch.Generator())),
+        ("estimators", lambda: require("iwae", 2, ("reparameterized",))),
+        ("models", lambda: MODELS["linear_2d"](torch.full((4,), 0.5), torch.Generator())),
+    ],
+)
+def test_a_package_imports_all_its_modules_so_that_what_registers_itself_there_is_known(
+    package: str, use: Callable[[], object]
+) -> None:
+    code = f"""
+import pkgutil, sys
+import iwae_core.{package} as package
+names = [f"{{package.__name__}}.{{module.name}}" for module in pkgutil.iter_modules(package.__path__)]
+assert len(names) > 3 and all(name in sys.modules for name in names)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert use() is not None

@@ -137,6 +137,11 @@ def test_a_layer_without_derivatives_through_its_samples_leaves_the_discrete_pat
     assert Model(up.generative, mixed).paths == down.paths == ("score", "sleep")
 
 
+def test_the_prior_itself_can_be_q() -> None:
+    model = Model(MODELS["linear_2d"](PIXEL_MEANS, randomness()).generative, Recognition([StandardNormal(2)]))
+    assert "reparameterized" in model.paths
+
+
 def test_what_is_encoded_has_a_row_for_each_image() -> None:
     model = line().model
     assert [part.shape for part in model.encode(torch.zeros(4, 1, dtype=torch.float64))] == [(4, 1), (4, 1)]
