@@ -149,6 +149,25 @@ def test_a_look_is_at_the_first_image_of_the_next_minibatch() -> None:
         experiment.compare(before)
 
 
+def test_what_was_evaluated_before_it_was_saved_is_not_evaluated_again_to_end() -> None:
+    experiment, again = Experiment(SPARSE), Experiment(SPARSE)
+    evaluation = next(event for event in experiment.train() if isinstance(event, Snapshot) and event.step == 3)
+    again.load_state_dict(experiment.state_dict())
+    again.end("enough")
+    assert list(again.train()) == [Finished(evaluation.step, reason="enough")]
+
+
+def test_events_of_older_programs_have_no_cost_and_nothing_but_bounds_and_pictures() -> None:
+    old, new = Progress(1, (0.0,), (0.5,)), Progress(1, (0.0,), (0.5,), cost=(3.0,))
+    assert old == new, "what a step cost is no part of what happened"
+    assert (old.cost, old.kept) == ((), ())
+    some = np.ones((1, 1), np.float32)
+    snapshot = Snapshot(0, some, some, some.astype(np.uint8), some.astype(np.uint8))
+    later = ("spread", "log_weights", "active", "units", "log_p", "plane", "plane_box", "plane_q", "plane_samples")
+    assert [getattr(snapshot, name).size for name in later] == [0] * 9
+    assert Finished(3) == Finished(3, stopped=False, reason="")
+
+
 def test_one_parameter_that_is_no_number_is_enough() -> None:
     experiment = Experiment(SPARSE)
     assert experiment.finite

@@ -25,6 +25,39 @@ def test_round_trip() -> None:
     assert ExperimentSpec.from_json(spec.to_json()) == spec
 
 
+def test_defaults_and_ranges_are_those_that_are_told() -> None:
+    assert {name: (of.minimum, of.maximum) for name, of in limits(ExperimentSpec).items()} == {
+        "batch_size": (1, 1000),
+        "learning_rate": (1e-6, 0.1),
+        "steps": (1, 20_000_000),
+        "seed": (0, 2**31 - 1),
+        "eval_images": (2, 10_000),
+        "eval_k": (1, 10_000),
+        "seconds": (0.1, 1e7),
+        "patience": (1, 1000),
+    }
+    of_run = {"k": (1, 5000), "alpha": (-20.0, 20.0), "beta": (0.0, 1.0), "repeats": (1, 5000)}
+    assert {name: (of.minimum, of.maximum) for name, of in limits(RunSpec).items()} == of_run
+    run = {"alpha": None, "beta": None, "repeats": None, "backward": "counting"}
+    assert json.loads(ExperimentSpec().to_json()) == {
+        "runs": [{"estimator": name, "k": 50, "model": "one_layer"} | run for name in ("vae", "iwae")],
+        "dataset": "mnist",
+        "batch_size": 100,
+        "learning_rate": 1e-3,
+        "steps": 3000,
+        "seed": 0,
+        "eval_images": 100,
+        "eval_k": 1000,
+        "schedule": "constant",
+        "swaps": [],
+        "seconds": None,
+        "patience": None,
+        "start": "random",
+        "binarisation": "dynamic",
+    }
+    assert RunSpec() == RunSpec("iwae", 50, "one_layer")
+
+
 def test_json_for_people_has_lines() -> None:
     spec = ExperimentSpec()
     assert "\n" not in spec.to_json()
@@ -102,6 +135,7 @@ def test_memory_grows_with_the_noise_and_its_refusal_says_what_would_fit() -> No
 def test_memory_of_an_evaluation_is_at_least_that_of_its_noise_and_log_weights() -> None:
     more = run_mb("sbn_3", 1, 100, 10_000) - run_mb("sbn_3", 1, 100, 0)
     assert 10_000 * (600 * 4 + EVALUATED * 8) / 1e6 <= more < 200
+    assert memory_mb(ExperimentSpec((RunSpec("vae", 1),), batch_size=1)) == 690, "that of reading the data"
 
 
 def test_specifications_from_before_schedules_and_swaps_are_still_read() -> None:

@@ -138,7 +138,10 @@ def test_rainforth_moves_every_number_by_one_of_its_own() -> None:
 
 
 def test_toys_have_the_defaults_that_are_told() -> None:
-    said = partial(rainforth, dims=20, variance=2 / 3, perturbation=0.01, seed=0), partial(gaussian_mismatch, 1.5, 0.0, 1)
+    said = (
+        partial(rainforth, dims=20, variance=2 / 3, perturbation=0.01, seed=0),
+        partial(gaussian_mismatch, 1.5, 0.0, 1),
+    )
     for plain, made in zip((rainforth(), gaussian_mismatch()), (toy() for toy in said), strict=True):
         assert torch.equal(plain.x, made.x)
         for one, other in zip(plain.model.parameters(), made.model.parameters(), strict=True):
