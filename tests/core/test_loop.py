@@ -4,7 +4,7 @@ import copy
 from dataclasses import replace
 from itertools import pairwise
 from threading import Event
-from time import process_time
+from time import process_time, sleep
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from torch import Tensor
 from iwae_core.training import events as told
 from iwae_core.training.events import Finished, Progress, Snapshot, Swapped
 from iwae_core.training.fields import SpecError
-from iwae_core.training.loop import Experiment, GivenUpError
+from iwae_core.training.loop import ASK_EVERY, Experiment, GivenUpError
 from iwae_core.training.patience import Patience
 from iwae_core.training.process import one_thread, prepare_process
 from iwae_core.training.run import Run
@@ -137,6 +137,18 @@ def test_a_step_is_given_up_while_it_is_computed(monkeypatch: pytest.MonkeyPatch
     assert not goes_on.is_set()
     assert experiment.step == 0
     goes_on.set()
+
+
+def test_a_long_step_is_waited_for_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(run: Run, x: Tensor, step: int) -> tuple[float, float]:
+        sleep(3 * ASK_EVERY)
+        return gradient(run, x, step)
+
+    gradient = Run.gradient
+    monkeypatch.setattr(Run, "gradient", slow)
+    experiment = Experiment(SPARSE)
+    next(event for event in experiment.train() if isinstance(event, Progress))
+    assert experiment.step == 1
 
 
 def test_a_look_is_at_the_first_image_of_the_next_minibatch() -> None:
