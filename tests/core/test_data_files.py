@@ -178,7 +178,10 @@ def clothes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, bytes]
     return files
 
 
-def test_fashion_mnist_has_the_names_and_sizes_of_mnist() -> None:
+def test_fashion_mnist_has_the_names_and_sizes_of_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IWAE_FASHION_MNIST_DIR", str(tmp_path))
+    with pytest.raises(DataError, match="no train-images-idx3-ubyte"):
+        DATASETS["fashion_mnist"]()
     shapes = ({stem: shape for stem, (shape, _) in module.FILES.items()} for module in (fashion_mnist, mnist))
     assert next(shapes) == next(shapes)
 

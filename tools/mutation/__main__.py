@@ -47,7 +47,7 @@ def main() -> None:
     if options.afresh:
         afresh.import_the_rest()
         with afresh.copied(STATE) as copy:
-            for mutant in due({None, "afresh"} | ({"survived"} if options.survivors else set())):
+            for mutant in due({None, "afresh"} | ({"survived", "no test"} if options.survivors else set())):
                 verdicts.note(mutant, afresh.verdict(mutant, copy, touched, options.seconds))
     score.write(found, verdicts.known)
 
