@@ -11,6 +11,7 @@ from iwae_core.evaluation.sequential import FEWEST, LEAST, LEVEL, certain, criti
 
 def test_certain_means_what_the_page_says() -> None:
     assert (LEVEL, LEAST, FEWEST) == (0.05, 0.1, 50)
+    assert critical(1) == pytest.approx(2.2414, abs=1e-4)
 
 
 def test_what_all_looks_spend_together_is_the_level() -> None:
