@@ -60,3 +60,9 @@ def test_every_optimiser_follows_the_schedule(monkeypatch: pytest.MonkeyPatch) -
     # 3280 parts of 9 steps: stage 6 begins after part 364, which is step 0.999; stage 7 after 1093, step 2.999.
     assert seen[0] == pytest.approx([0.01, 0.01 * 10 ** (-6 / 7), 0.01 * 10 ** (-6 / 7), *[0.001] * 6])
     assert seen[0] == seen[1]
+
+
+def test_schedules_say_what_they_are_and_whose() -> None:
+    assert SCHEDULES["constant"](0, 9) == SCHEDULES["burda"](0, 9) == SCHEDULES["burda_swap"](0, 9) == 1
+    assert all(schedule.label for schedule in SCHEDULES.values())
+    assert [name for name, schedule in SCHEDULES.items() if "Burda" in schedule.source] == ["burda", "burda_swap"]
