@@ -251,3 +251,4 @@ def test_facts_of_every_estimator(name: str, theta: Target, phi: Target, least_k
 
 def test_the_backward_pass_that_leaves_rows_out_names_its_sources() -> None:
     assert "Horvitz" in BACKWARDS["counting"].source
+    assert [BACKWARDS[name](ESTIMATORS["iwae"]) for name in ("all", "counting")] == [0, 0.2]
