@@ -45,6 +45,8 @@ def test_the_command_line_says_so_without_a_traceback(monkeypatch: pytest.Monkey
 def test_a_prepared_thread_computes_alone_and_without_denormal_numbers() -> None:
     def prepared() -> tuple[int, float]:
         torch.set_num_threads(2)
+        torch.set_flush_denormal(False)  # a thread begins with the setting of the one that made it
+        assert torch.tensor([1e-38]) * 1e-3 > 0, "premise"
         prepare_process()
         return torch.get_num_threads(), float(torch.tensor([1e-38]) * 1e-3)
 

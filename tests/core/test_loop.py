@@ -16,7 +16,7 @@ from iwae_core.training.events import Finished, Progress, Snapshot, Swapped
 from iwae_core.training.fields import SpecError
 from iwae_core.training.loop import ASK_EVERY, Experiment, GivenUpError
 from iwae_core.training.patience import Patience
-from iwae_core.training.process import one_thread, prepare_process
+from iwae_core.training.process import one_thread
 from iwae_core.training.run import Run
 from iwae_core.training.spec import ExperimentSpec, RunSpec, Swap
 
@@ -232,14 +232,3 @@ def test_one_thread_is_one_whatever_the_callers_setting() -> None:
         assert one_thread(torch.get_num_threads)() == 1
     finally:
         torch.set_num_threads(before)
-
-
-def test_numbers_too_small_to_be_normal_are_flushed_to_zero() -> None:
-    least = torch.tensor(torch.finfo(torch.float32).tiny)
-    try:
-        torch.set_flush_denormal(False)
-        assert least / 2 > 0, "premise"
-        prepare_process()
-        assert least / 2 == 0
-    finally:
-        prepare_process()

@@ -14,7 +14,7 @@ HEAD = ("folder of `iwae_core`", "mutants", "tested", "noticed", "equivalent", "
 
 
 def equivalent() -> dict[str, str]:
-    """By key: why no test can tell such a mutant from the original."""
+    """By key: why no test can, or should, tell such a mutant from the original."""
     found: dict[str, str] = json.loads(EQUIVALENT.read_text())
     return found
 
