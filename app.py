@@ -61,11 +61,13 @@ else:
     from ui.live.watch import watch_routes
     from ui.server.door import Door
     from ui.server.first_paint import FirstPaint
+    from ui.server.presses import keep_presses
     from ui.server.process import possible, spare_memory, take_over
     from ui.server.settings import check_settings, server_settings
     from ui.visitor import VisitorCookie
 
     spare_memory()
+    keep_presses()
     check_settings()
     settings = possible(server_settings())
     routes = [plotly_js_route(), live_route(), *watch_routes()]

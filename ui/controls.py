@@ -1,7 +1,7 @@
 """The buttons that start and control an experiment."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -133,22 +133,8 @@ def train() -> None:
         if goes_on(shown_experiment()):
             return  # the second half of a double click
     with told("Not started"):
-        spec, who = chosen(), (visitor(), network())
-        started = once("started", lambda: [engine().submit(spec, *who)])
-        show_experiment(started[0])
-        started.clear()
+        show_experiment(engine().submit(chosen(), visitor(), network()))
         choose(at=-1)
-
-
-def once(name: str, start: Callable[[], list[str]]) -> list[str]:
-    """What was started, to be cleared when it is shown: a script interrupted before that does not start it again.
-
-    A second click interrupts at the next word to Streamlit, and setting a value of the session is one.
-    """
-    started: list[str] = st.session_state.setdefault(name, [])
-    if not started:
-        started.extend(start())
-    return started
 
 
 def goes_on(experiment: str | None) -> bool:

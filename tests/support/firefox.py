@@ -15,8 +15,15 @@ from websockets.sync.client import ClientConnection, connect
 from tests.support.running import wait_until
 
 FOUND = shutil.which("firefox-esr") or shutil.which("firefox")
-SECONDS = 60.0  # for one answer
+SECONDS = 120.0  # for one answer
 LISTENS = re.compile(r"BiDi listening on (ws://\S+)")
+# Where to press an element, "x y": its middle, if nothing covers that.
+SPOT = """(found) => {
+  found?.scrollIntoView({ block: "center", behavior: "instant" });
+  const { x, y, width, height } = found?.getBoundingClientRect() ?? {};
+  const [left, top] = [Math.round(x + width / 2), Math.round(y + height / 2)];
+  return found?.contains(document.elementFromPoint(left, top)) && `${left} ${top}`;
+}"""
 # A new profile would open pages of its own and connections to Mozilla.
 PREFERENCES = {
     "browser.aboutwelcome.enabled": False,
@@ -48,20 +55,17 @@ class Firefox:
         assert answer["type"] == "success", answer
         return json.loads(answer["result"]["value"])
 
-    def wait_for(self, condition: str) -> None:
-        """Until an expression is true."""
-        look = f"const look = () => (({condition}) ? kept(true) : setTimeout(look, 50)); look();"
-        assert self.value(f"new Promise((kept) => {{ {look} }})")
+    def wait_for(self, condition: str) -> Any:
+        """What an expression gives as soon as that counts as true."""
+        look = f"const look = async () => ({condition}) || wait(50).then(look); look().then(kept, broken);"
+        wait = "const wait = (ms) => new Promise((over) => setTimeout(over, ms));"
+        return self.value(f"new Promise((kept, broken) => {{ {wait} {look} }})")
 
     def click(self, element: str) -> None:
-        """Press the middle of the element that an expression gives, as a mouse does, once it is there."""
-        self.wait_for(element)
-        box = "{ x, y, width, height } = found.getBoundingClientRect()"
-        middle = "[Math.round(x + width / 2), Math.round(y + height / 2)]"
-        x, y = self.value(
-            f"((found) => {{ found.scrollIntoView({{ block: 'center' }}); const {box}; return {middle}; }})({element})"
-        )
-        moves = [{"type": "pointerMove", "x": x, "y": y}, {"type": "pointerDown", "button": 0}]
+        """Press the middle of the element that an expression gives, as a mouse does, once it is there and stays put."""
+        spot = f"(({SPOT})({element}))"
+        x, y = self.wait_for(f"await (async (before) => (await wait(50), before === {spot} && before))({spot})").split()
+        moves = [{"type": "pointerMove", "x": int(x), "y": int(y)}, {"type": "pointerDown", "button": 0}]
         self._act({"type": "pointer", "id": "mouse", "actions": [*moves, {"type": "pointerUp", "button": 0}]})
 
     def press(self, key: str) -> None:

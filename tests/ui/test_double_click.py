@@ -54,12 +54,10 @@ class Browser:
         self._read()
 
     def interrupt(self, button: str, *inputs: str) -> None:
-        """Press a button beside inputs, and something else as soon as the script has begun to run for it."""
+        """Press a button beside inputs, and something else at once, which the server meets before it has begun."""
         self._push(button)
         self.message.rerun_script.widget_states.widgets.extend(self.inputs[label] for label in inputs)
         self.socket.send(self.message.SerializeToString())
-        while ForwardMsg.FromString(self.socket.recv(timeout=120)).WhichOneof("type") != "new_session":  # type: ignore[arg-type]
-            pass
         self.message.rerun_script.widget_states.Clear()
         self.run()
 
@@ -129,19 +127,19 @@ def test_the_second_half_of_a_double_click_starts_nothing(
         assert len(kept(started) - before) == runs
 
 
-def test_a_swap_is_not_lost_when_something_else_is_pressed_at_once(started: Server) -> None:
-    before = kept(started)
-    with opened(started, "203.0.113.9") as socket:
+def test_a_swap_is_not_lost_when_something_else_is_pressed_at_once(tmp_path: Path) -> None:
+    with server(tmp_path) as alone, opened(alone) as socket:
         browser = Browser(socket, SMALL)
         browser.press(browser.buttons["Train"], times=1)
-        (spec,) = kept(started) - before
+        (spec,) = kept(alone)
         log = spec.parent / LOG
         wait_until(log.exists)
-        browser.inputs["run to swap"].string_value = "1: VAE"  # just chosen: the page has not asked for its k yet
-        browser.interrupt(browser.buttons["Swap now"], "run to swap", "from now on trained by", "with k")
-        wait_until(lambda: '"Swapped"' in log.read_text())
-        (line,) = [line for line in log.read_text().splitlines() if '"Swapped"' in line]
-        swapped = decode(line).event
-        assert isinstance(swapped, Swapped)
-        assert (swapped.run, swapped.estimator, swapped.k) == (0, next(iter(ESTIMATORS)), 2)
+        for times in range(1, 6):  # one in four reached the engine while the next press could still interrupt it
+            browser.inputs["run to swap"].string_value = "1: VAE"  # just chosen: the page has not asked for its k yet
+            browser.interrupt(browser.buttons["Swap now"], "run to swap", "from now on trained by", "with k")
+            wait_until(lambda: log.read_text().count('"Swapped"') == times)  # noqa: B023
+        for line in (line for line in log.read_text().splitlines() if '"Swapped"' in line):
+            swapped = decode(line).event
+            assert isinstance(swapped, Swapped)
+            assert (swapped.run, swapped.estimator, swapped.k) == (0, next(iter(ESTIMATORS)), 2)
         assert browser.errors == []

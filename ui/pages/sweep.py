@@ -13,7 +13,7 @@ from iwae_lab.paper.cells import Cell
 from iwae_lab.paper.results import Result, read
 from iwae_lab.shipped.models import shipped
 from iwae_lab.words import sentences as words
-from ui.controls import alone, goes_on, once, told, words_switch
+from ui.controls import alone, goes_on, told, words_switch
 from ui.live.chart import live_chart
 from ui.live.components import live_figure, live_html
 from ui.live.drawer import drawer
@@ -122,10 +122,9 @@ def _train() -> None:
     with told("Not started"):
         ks = [int(k) for k in st.session_state["ks"].split(",")]
         specs, who = members(chosen(), ks, st.session_state["seeds"]), (visitor(), network())
-        started = once("started_sweep", lambda: [engine().submit(spec, *who) for spec in specs])
+        started = [engine().submit(spec, *who) for spec in specs]
         engine().gather(started)
         choose(sweep=started[0])
-        started.clear()
 
 
 def _stop(ids: list[str]) -> None:
